@@ -77,7 +77,14 @@ async fn admission(ledger: &Ledger, grant: &Grant, time: Duration) -> Vec<Durati
 
 async fn hold(ledger: &Ledger, grant: &Grant, prices: &Arc<Prices>) -> Bill {
     let extras = Extras::default();
-    let expected = Expected { prompt_most: 1000, prompt: 250, output_most: 1000, output_least: 1000, extras };
+    let expected = Expected {
+        prompt_most: 1000,
+        prompt: 250,
+        output_most: 1000,
+        output_least: 1000,
+        extras,
+        needs_wallet: true,
+    };
     Bill::open(ledger, grant, "vendor/model", vec![Arc::clone(prices)], expected).await.unwrap()
 }
 

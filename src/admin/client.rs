@@ -6,6 +6,8 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::auth::RateLimits;
+
 use super::api::{Answer, Api, Peer, Request};
 use super::error::{Code, Mistake, OperationError, OperationResult};
 use super::model::{ErrorBody, List};
@@ -34,6 +36,13 @@ impl Client {
     #[must_use]
     pub fn of_store_to_read(folder: &Path) -> Self {
         Self { transport: Transport::Store(Box::new(Api::to_read(folder))) }
+    }
+
+    /// Sets the rate limits of new keys for which none are named.
+    #[must_use]
+    pub fn with_key_defaults(self, defaults: RateLimits) -> Self {
+        let Transport::Store(api) = self.transport;
+        Self { transport: Transport::Store(Box::new(api.with_key_defaults(defaults))) }
     }
 
     /// Reads an object.

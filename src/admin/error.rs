@@ -151,8 +151,9 @@ impl From<StoreError> for OperationError {
     fn from(error: StoreError) -> Self {
         let code = match &error {
             StoreError::NotFound(_) => Code::NotFound,
-            StoreError::Exists(_) => Code::Exists,
-            StoreError::TooMuch => Code::InvalidRequest,
+            StoreError::Exists(_) | StoreError::Differs(_) => Code::Exists,
+            StoreError::TooMuch | StoreError::Invalid(_) => Code::InvalidRequest,
+            StoreError::BalanceInUse { .. } => Code::BalanceInUse,
             StoreError::Denied { .. } => Code::Forbidden,
             StoreError::Database(_) | StoreError::File(_) | StoreError::TooNew | StoreError::TooOld => {
                 Code::StoreUnavailable

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::failure::{Failure, Kind};
 use crate::money::Amount;
 
-use super::{Aliases, Digest};
+use super::{Aliases, Budget, Digest};
 
 /// Whether something is in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -43,6 +43,10 @@ pub struct Key {
     pub secret: KeySecret,
     /// Whether the account is in use.
     pub account_status: Status,
+    /// Whether the account has a wallet, which pays for its calls.
+    pub has_wallet: bool,
+    /// The budgets of the key, then those of its account.
+    pub budgets: Arc<[Budget]>,
 }
 
 /// A secret of a key, without the secret itself.
@@ -78,7 +82,7 @@ pub struct Rights {
 }
 
 /// The rate limits of a key, per minute.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RateLimits {
     /// Requests; absent: unlimited.
     pub rpm: Option<u32>,
@@ -86,17 +90,16 @@ pub struct RateLimits {
     pub tpm: Option<u32>,
 }
 
-/// The limits of keys for which nothing else was set, as documented.
-impl Default for RateLimits {
-    fn default() -> Self {
-        Self { rpm: Some(60), tpm: Some(100_000) }
-    }
-}
-
 /// The right to make one call.
 pub type Grant = Arc<Key>;
 
 impl Key {
+    /// Whether a wallet pays for its calls, or a hard budget limits them.
+    #[must_use]
+    pub fn has_limited_money(&self) -> bool {
+        self.has_wallet || self.budgets.iter().any(|budget| budget.is_hard)
+    }
+
     /// Whether the key may call this model.
     #[must_use]
     pub fn allows(&self, model: &str) -> bool {
@@ -183,6 +186,8 @@ impl Key {
                 last_used: Arc::default(),
             },
             account_status: Status::Active,
+            has_wallet: false,
+            budgets: Arc::default(),
         }
     }
 }

@@ -232,7 +232,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::auth::{NewKey, Secret, Status};
+    use crate::auth::{Key, NewKey, Secret, Status};
 
     fn new(account: &str) -> NewKey {
         NewKey { account: account.into(), ..NewKey::default() }
@@ -326,5 +326,40 @@ mod tests {
         let revision = store.revision().unwrap();
         store.change("accounts", "a", "name", "other");
         assert_eq!(changed(revision), keys[..2], "a change of an account concerns its keys");
+    }
+
+    #[test]
+    fn wallets_and_budgets_concern_the_keys_that_they_are_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        store.create_account("a").unwrap();
+        store.create_account("b").unwrap();
+        let [a, c, b] = ["a", "a", "b"].map(|account| store.create_key(&new(account)).unwrap().0.id);
+        let changed = |change: &str| -> Vec<(String, bool, Vec<String>)> {
+            let revision = store.revision().unwrap();
+            store.execute(change);
+            let keys = store.changed_since(revision).unwrap().into_iter();
+            let newest = keys.filter_map(|mut stored| stored.secrets.pop());
+            let limits = |key: &Key| key.budgets.iter().map(|budget| budget.limit.to_string()).collect();
+            newest.map(|key| (key.id.clone(), key.has_wallet, limits(&key))).collect()
+        };
+        let of = |id: &String, limits: &[&str]| {
+            (id.clone(), *id == b, limits.iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        assert_eq!(changed("INSERT INTO wallets (account, balance) VALUES ('b', 7)"), [of(&b, &[])]);
+        assert_eq!(changed("UPDATE wallets SET balance = 8"), [], "a balance is no property of a key");
+        let add = "INSERT INTO budgets (kind, owner, period, amount, hard) VALUES";
+        let one = 1_000_000_000_u64;
+        let first = changed(&format!("{add} ('account', 'a', 'day', {one}, 1)"));
+        assert_eq!(first, [of(&a, &["1.00"]), of(&c, &["1.00"])]);
+        let own = changed(&format!("{add} ('key', '{a}', 'day', {}, 1)", 2 * one));
+        assert_eq!(own, [of(&a, &["2.00", "1.00"])], "its own budgets come first");
+        let more = format!("UPDATE budgets SET amount = {} WHERE kind = 'key'", 3 * one);
+        assert_eq!(changed(&more), [of(&a, &["3.00", "1.00"])]);
+        assert_eq!(changed("DELETE FROM budgets WHERE kind = 'account'"), [of(&a, &["3.00"]), of(&c, &[])]);
+        let limit = format!("UPDATE keys SET spending_limit = {one} WHERE id = '{b}'");
+        assert_eq!(changed(&limit), [of(&b, &["1.00"])], "a spending limit is a budget");
+        assert_eq!(changed("UPDATE keys SET deleted = 1; UPDATE keys SET deleted = NULL").len(), 2);
+        assert!(store.key(&a).unwrap().budgets.is_empty(), "a deleted key has no budgets");
     }
 }

@@ -4,6 +4,7 @@
 
 mod aliases;
 mod bearer;
+mod budget;
 mod key;
 mod key_table;
 mod operator;
@@ -15,6 +16,7 @@ mod store;
 pub use crate::store::StoreError;
 pub use aliases::Aliases;
 pub use bearer::bearer_token;
+pub use budget::{Budget, BudgetOwner, Period};
 pub use key::{Grant, Key, KeySecret, RateLimits, Rights, Status};
 pub use key_table::KeyTable;
 pub use operator::{OperatorToken, Role};

@@ -1,5 +1,6 @@
 //! The keys of the store as the gateway reads them. The store holds digests and no key's secret.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -9,6 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::store::{self, StoreError};
 
+use super::budget::{self, Budget, BudgetOwner};
 use super::key::KeySecret;
 use super::{Digest, Key, RateLimits, Rights, SharedSecret, Status};
 
@@ -96,7 +98,26 @@ impl Store {
                 stored.secrets.push(key);
             }
         }
+        self.add_budgets(&mut keys, revision)?;
         Ok(keys)
+    }
+
+    /// Adds their budgets to the keys that have changed since a revision.
+    fn add_budgets(&self, keys: &mut [StoredKey], revision: i64) -> Result<(), StoreError> {
+        let changed = budget::changed_since(&self.0, revision)?;
+        let mut by_owner: HashMap<(BudgetOwner, &str), Vec<&Budget>> = HashMap::new();
+        for (owner, budget) in &changed {
+            by_owner.entry((budget.owner, owner)).or_default().push(budget);
+        }
+        if by_owner.is_empty() {
+            return Ok(());
+        }
+        for key in keys.iter_mut().flat_map(|stored| &mut stored.secrets) {
+            let owners = [(BudgetOwner::Key, key.id.as_str()), (BudgetOwner::Account, key.account.as_str())];
+            let own = owners.iter().filter_map(|owner| by_owner.get(owner)).flatten();
+            key.budgets = own.map(|budget| (*budget).clone()).collect();
+        }
+        Ok(())
     }
 }
 
@@ -129,6 +150,8 @@ fn key(row: &Row<'_>) -> rusqlite::Result<Option<Key>> {
             last_used: Arc::new(AtomicU32::new(minute.unwrap_or_default())),
         },
         account_status: status(row, "account_status")?,
+        has_wallet: row.get("has_wallet")?,
+        budgets: Arc::default(),
     }))
 }
 
@@ -146,7 +169,8 @@ fn parse<T: serde::de::DeserializeOwned>(text: &str) -> rusqlite::Result<T> {
 const SHARED: &str = "shared";
 
 /// The keys that have changed since a revision, each with its secrets.
-const SELECT_CHANGED: &str = "SELECT k.*, a.status AS account_status, s.digest, s.hint, s.not_after, s.last_used
+const SELECT_CHANGED: &str = "SELECT k.*, a.status AS account_status, s.digest, s.hint, s.not_after, s.last_used,
+    EXISTS (SELECT 1 FROM wallets w WHERE w.account = k.account) AS has_wallet
     FROM keys k JOIN accounts a ON a.id = k.account LEFT JOIN key_secrets s ON s.key = k.id AND k.deleted IS NULL
     WHERE k.id IN (SELECT id FROM keys WHERE revision > ?1 UNION
         SELECT other.id FROM accounts changed JOIN keys other ON other.account = changed.id WHERE changed.revision > ?1)
@@ -204,6 +228,13 @@ pub(crate) mod testing {
             self.add_secret(&id, &secret, None);
             let mut stored = self.changed_since(number - 1)?;
             Ok((stored.pop().unwrap().secrets.pop().unwrap(), secret))
+        }
+
+        /// Returns a key with its newest secret.
+        pub(crate) fn key(&self, id: &str) -> Result<Key, StoreError> {
+            let found = self.changed_since(-1)?.into_iter().find(|key| key.id == id);
+            let newest = found.and_then(|mut key| key.secrets.pop());
+            newest.ok_or_else(|| StoreError::NotFound(format!("key '{id}'")))
         }
 
         pub(crate) fn add_secret(&self, id: &str, secret: &Secret, not_after: Option<i64>) {

@@ -6,7 +6,7 @@ use std::path::Path;
 use clap::{Args, Subcommand};
 use crossmodel::admin::client::{Client, object_path};
 use crossmodel::admin::model::{
-    Account, AccountPatch, Key, NewAccount, TopUp as NewTopUp, Transaction, Usd, WalletView,
+    Account, AccountPatch, Key, List, NewAccount, Payment, Transaction, Usd, WalletView,
 };
 use crossmodel::auth::Status;
 use crossmodel::meter::{AuditStep, Books, Tally, UsageReport};
@@ -34,7 +34,15 @@ pub(super) enum AccountCommand {
     #[command(
         after_help = "Examples:\n  crossmodel account top-up team 25\n  crossmodel account top-up team 2.50 --reference invoice-7"
     )]
-    TopUp(TopUp),
+    TopUp(PaymentArguments),
+    /// Takes dollars out of an account's balance that no call holds.
+    #[command(after_help = "Examples:\n  crossmodel account refund team 2.50 --reference credit-note-3")]
+    Refund(PaymentArguments),
+    /// Lists the latest top-ups and refunds of an account.
+    #[command(
+        after_help = "Examples:\n  crossmodel account transactions team\n  crossmodel account transactions team --limit 1000 --json"
+    )]
+    Transactions(TransactionsArguments),
     /// Disables an account and all its keys.
     #[command(after_help = "Examples:\n  crossmodel account disable team")]
     Disable(One),
@@ -56,15 +64,27 @@ pub(super) struct CreateAccount {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct TopUp {
+pub(super) struct PaymentArguments {
     #[command(flatten)]
     one: One,
     /// The amount in dollars, for example 10 or 2.50.
     #[arg(value_name = "USD")]
     amount: Amount,
-    /// The top-up's own id. A top-up whose id is known is not made again. Default: a new id.
+    /// Your own id of it, such as an invoice's. What has a known id is not made again. Default: a new id.
     #[arg(long, value_name = "ID")]
     reference: Option<String>,
+    /// The reason.
+    #[arg(long)]
+    reason: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TransactionsArguments {
+    #[command(flatten)]
+    one: One,
+    /// The most that are listed.
+    #[arg(long, value_name = "N", default_value = "100")]
+    limit: u32,
 }
 
 #[derive(Debug, Args)]
@@ -94,14 +114,16 @@ const ACCOUNTS: &str = "/accounts";
 impl AccountCommand {
     /// Whether the command changes nothing.
     pub(super) fn only_reads(&self) -> bool {
-        matches!(self, Self::List(_) | Self::Show(_))
+        matches!(self, Self::List(_) | Self::Show(_) | Self::Transactions(_))
     }
 
     pub(super) fn run(&self, client: &Client, out: &mut dyn Write) -> Result<(), CommandError> {
         match self {
             Self::List(format) => format.list(&client.list(ACCOUNTS, "")?, HEADINGS, row, out),
             Self::Show(one) => show(one, client, out),
-            Self::TopUp(top_up) => top_up.run(client, out),
+            Self::TopUp(payment) => payment.run("top-up", client, out),
+            Self::Refund(payment) => payment.run("refund", client, out),
+            Self::Transactions(list) => list.run(client, out),
             Self::Create(CreateAccount { one, name }) => {
                 let new = NewAccount { id: one.id.clone(), name: name.clone(), ..NewAccount::default() };
                 let _: Account = client.send("POST", ACCOUNTS, &new)?;
@@ -117,18 +139,35 @@ impl AccountCommand {
     }
 }
 
-impl TopUp {
-    fn run(&self, client: &Client, out: &mut dyn Write) -> Result<(), CommandError> {
+impl PaymentArguments {
+    /// Makes a payment of this kind.
+    fn run(&self, kind: &str, client: &Client, out: &mut dyn Write) -> Result<(), CommandError> {
         if self.amount == Amount::ZERO {
             return Err(CommandError::Usage("the amount must be more than nothing".to_owned()));
         }
-        let top_up = NewTopUp { amount_usd: Usd(self.amount), reference: self.reference.clone() };
-        let path = format!("{}/top-ups", object_path(ACCOUNTS, &self.one.id));
-        let made: Transaction = client.send("POST", &path, &top_up)?;
+        let payment = Payment {
+            amount_usd: Usd(self.amount),
+            reference: self.reference.clone(),
+            reason: self.reason.clone(),
+        };
+        let path = object_path(ACCOUNTS, &self.one.id);
+        let before: Account = client.get(&path)?;
+        let made: Transaction = client.send("POST", &format!("{path}/{kind}s"), &payment)?;
         if made.repeated && !self.one.format.json {
-            writeln!(out, "top-up {} had been made already", made.reference)?;
+            writeln!(out, "{kind} {} had been made already", made.reference)?;
+        }
+        if before.wallet.is_none() && !self.one.format.json {
+            writeln!(out, "{} has a wallet now, which pays for its calls from now on", self.one.id)?;
         }
         show(&self.one, client, out)
+    }
+}
+
+impl TransactionsArguments {
+    fn run(&self, client: &Client, out: &mut dyn Write) -> Result<(), CommandError> {
+        let path = object_path(ACCOUNTS, &self.one.id);
+        let latest: List<Transaction> = client.get(&format!("{path}/transactions?limit={}", self.limit))?;
+        self.one.format.list(&latest.data, TRANSACTION_HEADINGS, transaction_row, out)
     }
 }
 
@@ -206,5 +245,13 @@ fn usage_row(period: &str, tally: &Tally) -> Vec<String> {
     let counts = [prompt, completion, requests, successes].map(ToString::to_string);
     [period.to_owned(), cost.to_string()].into_iter().chain(counts).collect()
 }
+
+fn transaction_row(transaction: &Transaction) -> Vec<String> {
+    let Transaction { kind, amount_usd, reference, reason, created_at, .. } = transaction;
+    let reason = reason.clone().unwrap_or_default();
+    vec![created_at.to_string(), kind.replace('_', "-"), amount_usd.0.to_string(), reference.clone(), reason]
+}
+
+const TRANSACTION_HEADINGS: &[&str] = &["TIME", "KIND", "AMOUNT USD", "REFERENCE", "REASON"];
 
 const HEADINGS: &[&str] = &["ACCOUNT", "STATUS", "BALANCE USD", "HELD USD"];

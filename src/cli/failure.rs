@@ -62,11 +62,13 @@ impl CommandError {
             },
             Self::Store(error) => match error {
                 StoreError::NotFound(_) => NOT_FOUND,
-                StoreError::Exists(_) => CONFLICT,
+                StoreError::Exists(_) | StoreError::Differs(_) | StoreError::BalanceInUse { .. } => CONFLICT,
                 StoreError::Denied { .. } => NOT_PERMITTED,
                 StoreError::File(error) if error.kind() == io::ErrorKind::PermissionDenied => NOT_PERMITTED,
                 StoreError::Database(_) | StoreError::File(_) => UNREACHABLE,
-                StoreError::TooMuch | StoreError::TooNew | StoreError::TooOld => FAILED,
+                StoreError::TooMuch | StoreError::Invalid(_) | StoreError::TooNew | StoreError::TooOld => {
+                    FAILED
+                }
             },
         }
     }

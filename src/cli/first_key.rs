@@ -4,12 +4,10 @@ use std::env;
 use std::io::{IsTerminal as _, stderr};
 use std::path::Path;
 
-use crossmodel::admin::model::{TopUp, Usd};
-use crossmodel::admin::{Actor, Intent, Operations};
+use crossmodel::admin::{Actor, Operations};
 use crossmodel::auth::Secret;
 
 use super::failure::CommandError;
-use super::keys::DEFAULT_ACCOUNT;
 
 /// The state of a store's keys when the gateway starts.
 pub(super) enum FirstKey {
@@ -43,12 +41,11 @@ pub(super) fn given() -> Result<Option<Secret>, CommandError> {
     Secret::parse(text.trim()).map(Some).ok_or_else(wrong)
 }
 
-/// Ensures that the store has a key: makes one of the `given` secret, or one that can be shown on the terminal. If there is no
-/// account at all and this is a first run without a configuration, the account gets [`DEMO_CREDIT`].
+/// Ensures that the store has a key: makes one of the `given` secret, or one that can be shown on the terminal.
 ///
 /// # Errors
 /// Fails if the store cannot be read or written.
-pub(super) fn ensure(folder: &Path, given: Option<Secret>, credit: bool) -> Result<FirstKey, CommandError> {
+pub(super) fn ensure(folder: &Path, given: Option<Secret>) -> Result<FirstKey, CommandError> {
     let (mut operations, actor) = (Operations::open(folder)?, Actor::command_line());
     let keys = operations.count_keys()?;
     if keys > 0 {
@@ -62,11 +59,6 @@ pub(super) fn ensure(folder: &Path, given: Option<Secret>, credit: bool) -> Resu
     let secret = given.or_else(|| stderr().is_terminal().then(Secret::generate));
     let Some(secret) = secret else { return Ok(FirstKey::Absent) };
     let Some(key) = operations.create_first_key(&actor, secret)? else { return Ok(FirstKey::Present(1)) };
-    if credit {
-        let amount = DEMO_CREDIT.parse().map_err(CommandError::Usage)?;
-        let top_up = TopUp { amount_usd: Usd(amount), reference: Some("demo-credit".to_owned()) };
-        operations.top_up(&Intent::of(&actor), DEFAULT_ACCOUNT, &top_up)?;
-    }
     match key.secret {
         Some(secret) if !is_given => Ok(FirstKey::Made(secret)),
         _ => Ok(FirstKey::Given),
@@ -75,6 +67,3 @@ pub(super) fn ensure(folder: &Path, given: Option<Secret>, credit: bool) -> Resu
 
 /// The variable with the secret of the first key.
 pub(super) const VARIABLE: &str = "CROSSMODEL_FIRST_KEY";
-
-/// The first account's credit for the built-in provider, in dollars.
-const DEMO_CREDIT: &str = "10";

@@ -104,10 +104,10 @@ struct RightsArguments {
     /// An alias of a model, as `name=vendor/model` or `prefix*=vendor/model`; may be repeated.
     #[arg(long = "alias", value_name = "NAME=MODEL", value_parser = alias)]
     aliases: Vec<(String, String)>,
-    /// Requests per minute, or `unlimited`. Default for a new key: 60.
+    /// Requests per minute, or `unlimited`. Default for a new key: `key_defaults` of the file, or unlimited.
     #[arg(long, value_name = "N")]
     rpm: Option<Limit<u32>>,
-    /// Tokens per minute, or `unlimited`. Default for a new key: 100000.
+    /// Tokens per minute, or `unlimited`. Default for a new key: `key_defaults` of the file, or unlimited.
     #[arg(long, value_name = "N")]
     tpm: Option<Limit<u32>>,
     /// The most that all calls of the key together may cost, in dollars, or `unlimited`. Default for a new key:
@@ -209,6 +209,11 @@ fn tag(text: &str) -> Result<(String, String), String> {
 }
 
 impl KeyCommand {
+    /// Whether the command makes a key.
+    pub(super) fn makes_keys(&self) -> bool {
+        matches!(self, Self::Create(_))
+    }
+
     /// Whether the command changes nothing.
     pub(super) fn only_reads(&self) -> bool {
         matches!(self, Self::List(_) | Self::Show(_) | Self::Find(_))

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod banner;
+mod budgets;
 mod check;
 mod doctor;
 mod failure;
@@ -23,6 +24,7 @@ use clap_complete::Shell;
 
 use crossmodel::Config;
 use crossmodel::admin::{api, client::Client};
+use crossmodel::auth::RateLimits;
 use crossmodel::config::{self, LoadOptions, Places, schema};
 use crossmodel::edge;
 
@@ -94,6 +96,12 @@ enum Command {
         after_help = "Examples:\n  crossmodel account create team\n  crossmodel account top-up team 25"
     )]
     Account(accounts::AccountCommand),
+    /// Sets and lists the budgets of keys and accounts: what they may spend in a period.
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  crossmodel budget set --account team month=500\n  crossmodel budget list --account team"
+    )]
+    Budget(budgets::BudgetCommand),
     /// Shows the usage of an account.
     #[command(
         after_help = "Examples:\n  crossmodel usage --account team\n  crossmodel usage --key key_0123 --json"
@@ -197,8 +205,13 @@ impl CommandLine {
                 let location = StoreLocation::of_command(self.data.as_deref(), self.config.as_deref())?;
                 stores::create(&location.folder, *format, out)
             }
-            Some(Command::Key(command)) => command.run(&client(command.only_reads())?, out),
+            Some(Command::Key(command)) => {
+                let defaults =
+                    if command.makes_keys() { self.key_defaults()? } else { RateLimits::default() };
+                command.run(&client(command.only_reads())?.with_key_defaults(defaults), out)
+            }
             Some(Command::Account(command)) => command.run(&client(command.only_reads())?, out),
+            Some(Command::Budget(command)) => command.run(&client(command.only_reads())?, out),
             Some(Command::Token(command)) => command.run(&client(command.only_reads())?, out),
             Some(Command::Audit(command)) => command.run(&client(true)?, out),
             Some(Command::Usage(command)) => command.run(&store()?, out),
@@ -212,12 +225,11 @@ impl CommandLine {
         let mut config = read(file.as_deref(), run.options())?;
         config.data = StoreLocation::of_gateway(self.data.as_deref(), file.as_deref())?.folder;
         let given = first_key::given()?;
-        let is_first_run = file.is_none();
         let server = match run.upgrade {
             true => edge::Server::taking_over(&config, file)?,
             false => edge::Server::new(&config, file)?,
         };
-        let key = first_key::ensure(&config.data, given, is_first_run)?;
+        let key = first_key::ensure(&config.data, given)?;
         // Standard output is for access lines alone.
         banner::print(&config, &key, &mut io::stderr())?;
         let server = match successor(run.upgrade) {
@@ -233,6 +245,15 @@ impl CommandLine {
         let location = StoreLocation::of_command(self.data.as_deref(), self.config.as_deref());
         let data = location.map(|location| location.folder);
         doctor::run(config, data, format, out)
+    }
+
+    /// Returns the rate limits of new keys: those of the file, if there is one.
+    fn key_defaults(&self) -> Result<RateLimits, CommandError> {
+        let file = match &self.data {
+            Some(_) => named_file(self.config.as_deref()),
+            None => known_file(self.config.as_deref()),
+        };
+        Ok(file.map(|file| config::key_defaults(&file)).transpose()?.unwrap_or_default())
     }
 
     /// Returns the address of the admin listener, unless a URL was given.

@@ -111,6 +111,7 @@ pub(super) fn build(
         data,
         threads: settings.threads.filter(|&n| n > 0).unwrap_or_else(cores),
         billing: settings.billing,
+        key_defaults: settings.key_defaults.rate(),
         metrics: settings.metrics,
         cors,
         limits: settings.limits,

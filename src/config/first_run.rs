@@ -86,7 +86,7 @@ fn url(address: &str, default_port: Option<u16>) -> String {
 const DEMO_CONTEXT: u64 = 200_000;
 const DEMO_OUTPUT: u64 = 32_000;
 
-/// The prices of the built-in provider if there is demo credit: those of a small model.
+/// The prices of the built-in provider at a first run, so that usage shows a cost: those of a small model.
 const DEMO_PRICES: TierSettings = TierSettings {
     threshold: 0,
     input: 250_000,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::auth::RateLimits;
 use crate::observe::AccessLogSettings;
 use crate::provider::Provider;
 use crate::route::Catalog;
@@ -11,7 +12,7 @@ use super::admin::AdminListener;
 use super::cors::Cors;
 use super::options::LoadOptions;
 use super::secret::{Exposed, SecretReference};
-use super::settings::{Limits, Switch, Timeouts, TlsFiles};
+use super::settings::{BillingMode, Limits, Switch, Timeouts, TlsFiles};
 
 /// A configuration that can be put into effect.
 #[derive(Debug)]
@@ -27,7 +28,9 @@ pub struct Config {
     /// The settings of the access log.
     pub access_log: AccessLogSettings,
     /// Whether calls are paid for.
-    pub billing: Switch,
+    pub billing: BillingMode,
+    /// The rate limits of new keys.
+    pub key_defaults: RateLimits,
     /// Whether calls are counted.
     pub metrics: Switch,
     /// The origins whose scripts may call from a browser.

@@ -27,10 +27,12 @@ pub use error::{ConfigError, Problem};
 pub use first_run::DEMO;
 pub use loaded::{Config, Listener};
 pub use options::LoadOptions;
-pub use places::Places;
+pub use places::{Places, key_defaults};
 pub use schema::schema;
 pub use secret::{Exposed, SecretReference, SecretSource};
-pub use settings::{Limits, ListenerSettings, Settings, Switch, Timeouts, TlsFiles};
+pub use settings::{
+    BillingMode, KeyDefaults, Limits, ListenerSettings, RateSetting, Settings, Switch, Timeouts, TlsFiles,
+};
 pub use status::{
     ConfigStatus, LoadedFile, ProcessSettings, RefusedFile, ReloadTrigger, changed_sections, sha256,
 };

@@ -3,10 +3,12 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::auth::RateLimits;
+
 use super::ConfigError;
 use super::load::{self, folder_of};
-use super::node::ConfigNode;
-use super::settings::{DEFAULT_ADMIN, DEFAULT_DATA};
+use super::node::{self, ConfigNode};
+use super::settings::{DEFAULT_ADMIN, DEFAULT_DATA, KeyDefaults};
 
 /// The places that a file names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +43,21 @@ impl Places {
             admin: Some(admin.unwrap_or(DEFAULT_ADMIN).to_owned()).filter(|address| address != "off"),
         })
     }
+}
+
+/// Reads the rate limits of new keys from a file, whatever is wrong with the rest of it.
+///
+/// # Errors
+/// Fails if the file cannot be read, is not YAML, or if these limits are wrong.
+pub fn key_defaults(file: &Path) -> Result<RateLimits, ConfigError> {
+    let tree = load::tree(&load::text(file)?)
+        .map_err(|error| ConfigError::new(Some(file), error.problems().to_vec()))?;
+    let Some(member) = tree.as_ref().and_then(|tree| tree.member("key_defaults")) else {
+        return Ok(RateLimits::default());
+    };
+    let mut problems = Vec::new();
+    let defaults: KeyDefaults = node::read(member.clone(), &mut problems, &mut Vec::new());
+    if problems.is_empty() { Ok(defaults.rate()) } else { Err(ConfigError::new(Some(file), problems)) }
 }
 
 #[cfg(test)]

@@ -1,13 +1,14 @@
 //! The top level of the configuration file, and the settings that belong to no other module.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::auth::Aliases;
+use crate::auth::{Aliases, RateLimits};
 use crate::located::Located;
 use crate::observe::AccessLogSettings;
 use crate::provider::ProviderSettings;
@@ -33,9 +34,10 @@ pub struct Settings {
     /// The destination of access lines, `stdout`, `off`, or the path of a file, or a map with it and other settings
     /// of the lines. Default: `stdout`.
     pub access_log: Option<Located<AccessLogSettings>>,
-    /// Whether the account's wallet pays for calls of models that have prices. `off`: all calls are free, and are
-    /// only counted. Default: `on`.
-    pub billing: Switch,
+    /// The treatment of calls of models that have prices. An account with a wallet pays from it. An account without
+    /// one makes its calls all the same, and their cost is counted (`track`), or is refused (`prepaid`, or `on`).
+    /// `off`: nobody pays, and no cost is counted. Default: `track`.
+    pub billing: BillingMode,
     /// Whether calls are counted for `/metrics` and the console. `off`: the figures keep their last values.
     /// Default: `on`.
     pub metrics: Switch,
@@ -53,8 +55,72 @@ pub struct Settings {
     pub providers: BTreeMap<Located<String>, ProviderSettings>,
     /// Models, in the order in which they are listed.
     pub models: Vec<ModelSettings>,
+    /// The rate limits of new keys for which no others are given. Default: unlimited.
+    pub key_defaults: KeyDefaults,
     /// Aliases of models for every key: `name: vendor/model`, or `prefix*: vendor/model`.
     pub aliases: Aliases,
+}
+
+/// The rate limits of new keys, per minute.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct KeyDefaults {
+    /// Requests, or `unlimited`. Default: `unlimited`.
+    pub rpm: RateSetting,
+    /// Tokens, or `unlimited`. Default: `unlimited`.
+    pub tpm: RateSetting,
+}
+
+/// A rate limit, or none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RateSetting {
+    /// No limit.
+    #[default]
+    Unlimited,
+    /// At most so many in a minute.
+    #[serde(untagged)]
+    Limit(NonZeroU32),
+}
+
+impl KeyDefaults {
+    /// Returns the rate limits of a new key.
+    #[must_use]
+    pub fn rate(self) -> RateLimits {
+        let limit = |setting| match setting {
+            RateSetting::Unlimited => None,
+            RateSetting::Limit(limit) => Some(limit.get()),
+        };
+        RateLimits { rpm: limit(self.rpm), tpm: limit(self.tpm) }
+    }
+}
+
+/// The treatment of calls that cost something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum BillingMode {
+    /// Nobody pays, and no cost is counted.
+    Off,
+    /// Accounts with a wallet pay from it; the cost of all others is counted.
+    #[default]
+    Track,
+    /// Accounts with a wallet pay from it; all others are refused. The earlier name is `on`.
+    #[serde(alias = "on")]
+    Prepaid,
+}
+
+impl BillingMode {
+    /// Whether calls have a cost.
+    #[must_use]
+    pub fn counts_cost(self) -> bool {
+        self != Self::Off
+    }
+
+    /// Whether an account needs a wallet for calls that cost something.
+    #[must_use]
+    pub fn requires_wallet(self) -> bool {
+        self == Self::Prepaid
+    }
 }
 
 /// Whether a part of the gateway is in use.

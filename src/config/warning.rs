@@ -33,7 +33,7 @@ impl Config {
     /// Returns the traps in the configuration.
     #[must_use]
     pub fn warnings(&self) -> Vec<Warning> {
-        let prices = self.billing.is_on().then(|| self.free_wildcards());
+        let prices = self.billing.counts_cost().then(|| self.free_wildcards());
         let prices = prices.into_iter().flatten().chain(self.tiny_prices());
         let emptiness = self.emptiness();
         // Where nothing can be called, nothing is used.

@@ -58,7 +58,7 @@ pub(super) fn run(connection: &mut Connection, say: &mut dyn FnMut(AuditStep)) -
     let mut audit = Audit {
         charges: count("SELECT COUNT(*) FROM charges")?,
         holds: count("SELECT COUNT(*) FROM holds")?,
-        topups: count("SELECT COUNT(*) FROM topups")?,
+        topups: count("SELECT COUNT(*) FROM transactions WHERE kind = 'top_up'")?,
         estimated: count("SELECT COUNT(*) FROM charges WHERE outcome IN ('estimated', 'recovered')")?,
         capped: count("SELECT COUNT(*) FROM charges WHERE capped")?,
         findings: Vec::new(),
@@ -156,30 +156,34 @@ const CALLS_A_STEP: u64 = 100_000;
 /// a table once, however many accounts and keys there are: sums are compared by adding what has to cancel out.
 const RULES: &[(&str, &str)] = &[
     (
-        "a balance is what was topped up less what was charged",
+        "a balance is what was topped up less what was refunded and charged",
         "SELECT account FROM (
             SELECT account, balance AS rest FROM wallets
-            UNION ALL SELECT account, -amount FROM topups
-            UNION ALL SELECT account, amount FROM charges)
+            UNION ALL SELECT account, CASE kind WHEN 'refund' THEN amount ELSE -amount END FROM transactions
+            UNION ALL SELECT c.account, c.amount FROM charges c
+                LEFT JOIN balances b ON b.balance = c.balance WHERE COALESCE(b.wallet, 1))
          GROUP BY account HAVING SUM(rest) <> 0",
     ),
     (
         "what an account has lent is the sum of its leases",
         "SELECT account FROM (
             SELECT account, leased AS rest FROM wallets
-            UNION ALL SELECT account, -amount FROM leases)
+            UNION ALL SELECT b.account, -l.amount FROM leases l JOIN balances b ON b.balance = l.balance
+                WHERE b.wallet)
          GROUP BY account HAVING SUM(rest) <> 0",
     ),
     ("a balance is never negative, nor less than what is lent", "SELECT account FROM wallets WHERE leased < 0 OR leased > balance"),
     (
         "what a gateway holds for a key was lent to it",
-        "SELECT key FROM holds h GROUP BY call >> :count_bits, key HAVING SUM(amount) >
-            COALESCE((SELECT amount FROM leases l WHERE l.epoch = h.call >> :count_bits AND l.key = h.key), 0)",
+        "SELECT key FROM holds h GROUP BY call >> :count_bits, balance HAVING SUM(amount) > COALESCE(
+            (SELECT amount FROM leases l WHERE l.epoch = h.call >> :count_bits AND l.balance = h.balance), 0)",
     ),
     (
-        "only accounts with a wallet hold and pay",
-        "SELECT DISTINCT account FROM (SELECT account FROM holds UNION ALL SELECT account FROM charges)
-            WHERE account NOT IN (SELECT account FROM wallets)",
+        "a wallet that holds and pays exists",
+        "SELECT DISTINCT paid.account FROM
+                (SELECT account, balance FROM holds UNION ALL SELECT account, balance FROM charges) AS paid
+            LEFT JOIN balances b ON b.balance = paid.balance
+            WHERE COALESCE(b.wallet, 1) AND paid.account NOT IN (SELECT account FROM wallets)",
     ),
     (
         "a call is in flight or over",
@@ -196,17 +200,30 @@ const RULES: &[(&str, &str)] = &[
             WHERE excess > held OR excess > 0 AND (amount <> held OR outcome = 'released')",
     ),
     (
-        "what a key has spent and borrowed is the sum of its calls and leases",
-        "SELECT key FROM (
-            SELECT key, spent, leased FROM spending
-            UNION ALL SELECT key, -amount, 0 FROM charges
-            UNION ALL SELECT key, 0, -amount FROM leases)
-         GROUP BY key HAVING SUM(spent) <> 0 OR SUM(leased) <> 0",
+        "what a budget has spent in a window is the sum of its calls",
+        "SELECT CAST(budget AS TEXT) FROM (
+            SELECT budget, start_day, spent - tracked AS rest FROM budget_windows
+            UNION ALL SELECT w.budget, w.start_day, -c.amount FROM charges c
+                CROSS JOIN balance_windows w ON w.balance = c.balance)
+         GROUP BY budget, start_day HAVING SUM(rest) <> 0",
+    ),
+    (
+        "what a budget has lent in a window is the sum of its leases",
+        "SELECT CAST(budget AS TEXT) FROM (
+            SELECT budget, start_day, leased AS rest FROM budget_windows
+            UNION ALL SELECT w.budget, w.start_day, -l.amount FROM leases l
+                CROSS JOIN balance_windows w ON w.balance = l.balance)
+         GROUP BY budget, start_day HAVING SUM(rest) <> 0",
+    ),
+    (
+        "a hard budget spends and lends no more than its limit",
+        "SELECT CAST(b.id AS TEXT) FROM budget_windows w JOIN budgets b ON b.id = w.budget
+            WHERE b.hard AND w.spent + w.leased > MAX(b.amount, w.allowed)",
     ),
     (
         "the usage of a key costs what its calls were charged",
         "SELECT key FROM (
-            SELECT key, cost, requests AS calls FROM usage
+            SELECT key, cost - tracked AS cost, requests AS calls FROM usage
             UNION ALL SELECT key, -amount, -1 FROM charges)
          GROUP BY key HAVING SUM(cost) <> 0 OR SUM(calls) < 0",
     ),

@@ -10,7 +10,7 @@ use super::*;
 
 /// The books of an account with a call that cost more than its hold, a failed one, and one in flight.
 fn books(folder: &Path) -> (Ledger, Bill) {
-    let grant = grant(folder, Some("100"), None);
+    let grant = grant(folder, Some("100"), Some("90"));
     let ledger = Ledger::open(folder).unwrap();
     let open = || runtime().block_on(Bill::open(&ledger, &grant, "m", vec![prices()], tokens(9, 9))).unwrap();
     open().settle(used(9, 9));
@@ -40,28 +40,30 @@ fn each_rule_finds_what_it_is_there_for() {
     let _running = books(folder.path());
     let store = crate::store::open(folder.path()).unwrap();
     assert!(broken_by("", &store).is_empty());
-    let [balance, lent, never, holds, wallet, over, most, excess, key, usage] =
+    let [balance, lent, never, holds, wallet, over, most, excess, spent, leased, hard, usage] =
         std::array::from_fn(|n| RULES[n].0);
     let (cost, list) = ("a charge is what its tokens cost", "a price list can be read");
     let last = "call = (SELECT MAX(call) FROM charges)";
     let first = "call = (SELECT MIN(call) FROM charges)";
     let cases = [
         ("UPDATE wallets SET balance = balance - 1".to_owned(), vec![balance]),
-        ("UPDATE topups SET amount = amount + 1".to_owned(), vec![balance]),
-        ("DELETE FROM topups".to_owned(), vec![balance]),
+        ("UPDATE transactions SET amount = amount + 1".to_owned(), vec![balance]),
+        ("DELETE FROM transactions".to_owned(), vec![balance]),
         ("UPDATE wallets SET leased = leased - 1".to_owned(), vec![lent]),
         ("UPDATE wallets SET leased = balance + 1".to_owned(), vec![lent, never]),
         ("UPDATE holds SET amount = 90000000000".to_owned(), vec![holds]),
         ("UPDATE holds SET account = 'nobody'".to_owned(), vec![wallet]),
+        ("DELETE FROM balances".to_owned(), vec![lent]),
         ("DELETE FROM wallets".to_owned(), vec![balance, lent, wallet]),
         (format!("UPDATE charges SET call = (SELECT call FROM holds) WHERE {last}"), vec![over]),
         (format!("UPDATE charges SET held = amount - 1, excess = 0 WHERE {first}"), vec![most, cost]),
         (format!("UPDATE charges SET held = amount + 1 WHERE {first}"), vec![excess]),
         (format!("UPDATE charges SET excess = held + 1 WHERE {first}"), vec![excess]),
         (format!("UPDATE charges SET excess = 1, held = 0 WHERE {last}"), vec![excess]),
-        ("UPDATE spending SET spent = spent + 1".to_owned(), vec![key]),
-        ("UPDATE spending SET leased = leased + 1".to_owned(), vec![key]),
-        ("DELETE FROM spending".to_owned(), vec![key]),
+        ("UPDATE budget_windows SET spent = spent + 1".to_owned(), vec![spent]),
+        ("UPDATE budget_windows SET leased = leased + 1".to_owned(), vec![leased]),
+        ("DELETE FROM budget_windows".to_owned(), vec![spent, leased]),
+        ("UPDATE budget_windows SET allowed = 0; DROP TRIGGER budget_changed; UPDATE budgets SET amount = 1".to_owned(), vec![hard]),
         ("UPDATE usage SET cost = cost - 1".to_owned(), vec![usage]),
         ("UPDATE usage SET requests = 1".to_owned(), vec![usage]),
         (
@@ -86,10 +88,13 @@ fn an_audit_goes_through_the_calls_once_however_many_accounts_there_are() {
     let many = "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 200)";
     for insert in [
         "INSERT INTO wallets SELECT 'a' || n, 0, 0 FROM n",
-        "INSERT INTO spending SELECT 'k' || n, 0, 0 FROM n",
-        "INSERT INTO usage SELECT 'a' || n, 1, 'k' || n, 0, 0, 0, 1, 1 FROM n",
+        "INSERT INTO budget_windows (budget, start_day) SELECT n, n FROM n",
+        "INSERT INTO balances SELECT n + 9, 'a' || n, 'k' || n, 1, '' FROM n",
+        "INSERT INTO balance_windows SELECT n + 9, n, n FROM n",
+        "INSERT INTO usage SELECT 'a' || n, 1, 'k' || n, 0, 0, 0, 1, 1, 0 FROM n",
         "INSERT INTO charges (call, account, key, model, price, held, amount, outcome, capped, input, cache_read,
-            cache_write, output, time) SELECT n, 'a' || n, 'k' || n, 'm', 1, 0, 0, 'released', 0, 0, 0, 0, 0, 0 FROM n",
+            cache_write, output, time, balance)
+            SELECT n, 'a' || n, 'k' || n, 'm', 1, 0, 0, 'released', 0, 0, 0, 0, 0, 0, n + 9 FROM n",
     ] {
         store.execute_batch(&format!("{many} {insert}")).unwrap();
     }

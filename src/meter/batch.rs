@@ -3,24 +3,28 @@
 //! Sums are kept in memory and written once, however many calls they contain. A call that has begun and ended
 //! since the last transaction costs one statement of its own, and any other call three.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use rusqlite::{OptionalExtension, Params, Row, Transaction, params};
 
-use crate::auth::{Grant, Key};
+use crate::auth::Key;
 use crate::canon::Rates;
 use crate::money::Amount;
 
+use super::alert::{self, Alert};
 use super::books::Wallet;
+use super::funds::Funds;
 use super::invariant::{Invariant, difference, sum, violated};
 use super::journal::{Hold, JournalRecord};
+use super::limit_set;
 use super::price::Prices;
 use super::report::{self, Tally, UsageReport};
 use super::types::{
-    BalanceSelector, BillingKey, CallEnd, CallId, HoldRefusal, HoldRequest, Lease, OpenHold, PriceTerms,
-    UnusedLease,
+    BalanceSelector, BillingKey, BudgetWindow, CallEnd, CallId, CountedCall, HoldRefusal, HoldRequest, Lease,
+    LimitSet, OpenHold, PriceTerms, UnusedLease,
 };
+use super::usage::{NewUsage, ServedBy, UsageSums};
 
 /// An open transaction about the calls of one epoch.
 pub(super) struct Batch<'t> {
@@ -31,9 +35,17 @@ pub(super) struct Batch<'t> {
     open: HashMap<CallId, OpenHold>,
     /// By key.
     sums: HashMap<Arc<str>, KeySums>,
+    /// By balance.
+    costs: HashMap<i64, BalanceCost>,
+    /// The cost of calls that nobody pays for, by the windows that they belong to.
+    tracked: HashMap<BudgetWindow, Amount>,
+    /// The windows in which something was spent.
+    touched: BTreeSet<BudgetWindow>,
+    usage: NewUsage,
     prices: HashMap<Prices, i64>,
-    /// Keys that got a lease, and the largest lease for one call.
-    lent: HashMap<Arc<str>, (Grant, Amount)>,
+    limits: HashMap<i64, Arc<LimitSet>>,
+    /// Balances that got a lease, and the largest lease for one call.
+    lent: HashMap<i64, (Arc<LimitSet>, Amount)>,
 }
 
 /// Replies to the waiting callers, in the order of their requests.
@@ -44,19 +56,29 @@ pub(super) struct BatchAnswers {
     pub(super) reports: Vec<UsageReport>,
     /// Leases for later calls.
     pub(super) more: Vec<UnusedLease>,
+    /// Limits that have come close to their end.
+    pub(super) alerts: Vec<Alert>,
 }
 
 /// The sums of one key's calls.
 struct KeySums {
     account: Arc<str>,
     tally: Tally,
+    /// The part of the cost that nobody pays.
+    tracked: Amount,
+}
+
+/// The cost of the calls that one balance pays for.
+struct BalanceCost {
+    limits: Arc<LimitSet>,
+    cost: Amount,
     /// The part of the cost beyond the holds.
     excess: Amount,
 }
 
 impl KeySums {
     fn of(account: &str) -> Self {
-        Self { account: account.into(), tally: Tally::default(), excess: Amount::ZERO }
+        Self { account: account.into(), tally: Tally::default(), tracked: Amount::ZERO }
     }
 }
 
@@ -68,6 +90,11 @@ impl<'t> Batch<'t> {
             now,
             open: HashMap::new(),
             sums: HashMap::new(),
+            costs: HashMap::new(),
+            tracked: HashMap::new(),
+            touched: BTreeSet::new(),
+            usage: NewUsage::default(),
+            limits: HashMap::new(),
             prices: HashMap::new(),
             lent: HashMap::new(),
         }
@@ -80,23 +107,21 @@ impl<'t> Batch<'t> {
         request: &HoldRequest,
         mut empty: impl FnMut(BalanceSelector<'_>) -> Vec<UnusedLease>,
     ) -> rusqlite::Result<Result<Lease, HoldRefusal>> {
-        let Key { id, account, .. } = &*request.grant;
         self.post()?;
-        self.give_back(&empty(BalanceSelector::Key(id)))?;
-        let mut amount = self.affordable(request)?;
+        let Some(limits) = self.limit_set(request)? else { return Ok(Err(HoldRefusal::NoWallet)) };
+        self.give_back(&empty(BalanceSelector::Key(&limits.key)))?;
+        let mut amount = self.affordable(&limits, request)?;
         if amount != Ok(request.wanted) {
-            self.give_back(&empty(BalanceSelector::Account(account)))?;
-            amount = self.affordable(request)?;
+            self.give_back(&empty(BalanceSelector::Sharing(&limits)))?;
+            amount = self.affordable(&limits, request)?;
         }
         let amount = match amount {
             Ok(amount) => amount,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let Some(terms) = self.terms(request)? else { return Ok(Err(HoldRefusal::Store)) };
-        let billing = &terms.billing;
-        self.lend(&billing.account, &billing.key, amount.nano().cast_signed())?;
-        let grant = || (Arc::clone(&request.grant), amount);
-        let (_, most) = self.lent.entry(Arc::clone(&billing.key)).or_insert_with(grant);
+        let Some(terms) = self.terms(request, &limits)? else { return Ok(Err(HoldRefusal::Store)) };
+        self.lend(&limits, amount.nano().cast_signed())?;
+        let (_, most) = self.lent.entry(limits.number).or_insert_with(|| (limits, amount));
         *most = amount.max(*most);
         Ok(Ok(Lease { terms: Arc::new(terms), amount }))
     }
@@ -120,10 +145,20 @@ impl<'t> Batch<'t> {
         }
     }
 
-    /// Counts a call that cost nothing.
-    pub(super) fn count(&mut self, key: &Key, tally: &Tally) {
+    /// Counts a call that nobody pays for.
+    pub(super) fn count(&mut self, call: &CountedCall) {
+        let CountedCall { key, tally, sums, served, windows } = call;
+        let (account, id): (Arc<str>, Arc<str>) = (key.account.as_str().into(), key.id.as_str().into());
+        self.usage.add((account, id), served.clone().unwrap_or_default(), sums);
+
         let sums = || KeySums::of(&key.account);
-        self.sums.entry(key.id.as_str().into()).or_insert_with(sums).tally.add(tally);
+        let sums = self.sums.entry(key.id.as_str().into()).or_insert_with(sums);
+        sums.tally.add(tally);
+        sums.tracked = sum(sums.tracked, tally.cost);
+        for window in windows.iter().filter(|_| tally.cost > Amount::ZERO) {
+            let tracked = self.tracked.entry(*window).or_default();
+            *tracked = sum(*tracked, tally.cost);
+        }
     }
 
     /// Reads the wallet of an account.
@@ -138,27 +173,25 @@ impl<'t> Batch<'t> {
         report::read(self.transaction, account, None, self.now)
     }
 
-    /// Writes what was kept in memory. Returns leases for later calls of each key that needed one, each at most a
-    /// quarter of what is left.
-    pub(super) fn finish(mut self) -> rusqlite::Result<Vec<UnusedLease>> {
+    /// Writes what was kept in memory. Returns leases for later calls of each balance that needed one, each at most a
+    /// quarter of what is left, and the limits that have come close to their end.
+    pub(super) fn finish(mut self) -> rusqlite::Result<(Vec<UnusedLease>, Vec<Alert>)> {
         self.post()?;
         let mut more = Vec::new();
-        for (key, (grant, most)) in std::mem::take(&mut self.lent) {
-            let Some(funds) = self.funds(&grant)? else { continue };
+        for (limits, most) in std::mem::take(&mut self.lent).into_values() {
             let ahead = Amount::from_nano(u128::from(most.nano()) * CALLS_AHEAD);
-            let free = funds.free().unwrap_or_default().min(funds.room());
-            let share = Amount::from_nano(u128::from(free.nano()) / SHARE);
-            let (account, amount) = (Arc::from(grant.account.as_str()), ahead.min(share));
-            self.lend(&account, &key, amount.nano().cast_signed())?;
-            more.push(UnusedLease { account, key, amount });
+            let share = Amount::from_nano(u128::from(self.free(&limits)?.nano()) / SHARE);
+            let amount = ahead.min(share);
+            self.lend(&limits, amount.nano().cast_signed())?;
+            more.push(UnusedLease { limits, amount });
         }
-        Ok(more)
+        Ok((more, alert::crossed(self.transaction, &self.touched)?))
     }
 
     /// Takes back leases that are not needed.
     pub(super) fn give_back(&self, spare: &[UnusedLease]) -> rusqlite::Result<()> {
-        for UnusedLease { account, key, amount } in spare {
-            self.lend(account, key, -amount.nano().cast_signed())?;
+        for UnusedLease { limits, amount } in spare {
+            self.lend(limits, -amount.nano().cast_signed())?;
         }
         if !spare.is_empty() {
             let sql = "DELETE FROM leases WHERE epoch = ?1 AND amount = 0";
@@ -167,18 +200,23 @@ impl<'t> Batch<'t> {
         Ok(())
     }
 
-    /// Changes what is leased to a key by `nano` nano-USD.
-    fn lend(&self, account: &str, key: &str, nano: i64) -> rusqlite::Result<()> {
-        let sql = "UPDATE wallets SET leased = leased + ?2 WHERE account = ?1";
-        self.change(sql, params![account, nano])?;
-        let sql = "INSERT OR IGNORE INTO spending VALUES (?1, 0, 0)";
-        self.transaction.prepare_cached(sql)?.execute([key])?;
-        let sql = "UPDATE spending SET leased = leased + ?2 WHERE key = ?1";
-        self.change(sql, params![key, nano])?;
-        let sql = "INSERT OR IGNORE INTO leases VALUES (?1, ?2, ?3, 0)";
-        self.transaction.prepare_cached(sql)?.execute(params![self.epoch, key, account])?;
-        let sql = "UPDATE leases SET amount = amount + ?3 WHERE epoch = ?1 AND key = ?2";
-        self.change(sql, params![self.epoch, key, nano])
+    /// Changes what is leased from these limits by `nano` nano-USD.
+    fn lend(&self, limits: &LimitSet, nano: i64) -> rusqlite::Result<()> {
+        let LimitSet { number, account, has_wallet, windows, .. } = limits;
+        if *has_wallet {
+            let sql = "UPDATE wallets SET leased = leased + ?2 WHERE account = ?1";
+            self.change(sql, params![account, nano])?;
+        }
+        for BudgetWindow { budget, start } in windows {
+            let sql = "INSERT OR IGNORE INTO budget_windows (budget, start_day) VALUES (?1, ?2)";
+            self.transaction.prepare_cached(sql)?.execute([budget, start])?;
+            let sql = "UPDATE budget_windows SET leased = leased + ?3 WHERE budget = ?1 AND start_day = ?2";
+            self.change(sql, [budget, start, &nano])?;
+        }
+        let sql = "INSERT OR IGNORE INTO leases VALUES (?1, ?2, 0)";
+        self.transaction.prepare_cached(sql)?.execute([self.epoch, *number])?;
+        let sql = "UPDATE leases SET amount = amount + ?3 WHERE epoch = ?1 AND balance = ?2";
+        self.change(sql, [self.epoch, *number, nano])
     }
 
     /// Changes one row of an account or key, which must exist.
@@ -189,28 +227,53 @@ impl<'t> Batch<'t> {
         Ok(())
     }
 
-    /// Returns the funds of a key, or `None` if its account has no wallet.
-    fn funds(&self, key: &Key) -> rusqlite::Result<Option<Funds>> {
-        self.funds_of(&key.account, &key.id, key.rights.spending_limit)
+    /// Returns the limits of a call, with their number in the store; `None` if it needs a wallet and has none.
+    fn limit_set(&mut self, request: &HoldRequest) -> rusqlite::Result<Option<Arc<LimitSet>>> {
+        let Key { id, account, budgets, .. } = &*request.grant;
+        let wallet = "SELECT 1 FROM wallets WHERE account = ?1";
+        let has_wallet = self.transaction.prepare_cached(wallet)?.exists([account])?;
+        if request.needs_wallet && !has_wallet {
+            return Ok(None);
+        }
+        let windows = BudgetWindow::at(request.time, budgets);
+        let number = limit_set::number(self.transaction, (account, id), has_wallet, &windows)?;
+        let set = || {
+            let (account, key) = (account.as_str().into(), id.as_str().into());
+            Arc::new(LimitSet { number, account, key, has_wallet, windows })
+        };
+        Ok(Some(Arc::clone(self.limits.entry(number).or_insert_with(set))))
     }
 
-    /// Returns the funds of a key with this id and spending limit.
-    fn funds_of(&self, account: &str, key: &str, limit: Option<Amount>) -> rusqlite::Result<Option<Funds>> {
-        let two = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
-        let wallet = "SELECT balance, leased FROM wallets WHERE account = ?1";
-        let wallet = self.transaction.prepare_cached(wallet)?.query_row([account], two).optional()?;
-        let spending = "SELECT spent, leased FROM spending WHERE key = ?1";
-        let spending = self.transaction.prepare_cached(spending)?.query_row([key], two).optional()?;
-        Ok(wallet.map(|wallet| Funds { wallet, limit, spending: spending.unwrap_or_default() }))
+    /// Returns the limits that have this number in the store; `None` if there are none.
+    fn limits_of(&mut self, number: i64) -> rusqlite::Result<Option<Arc<LimitSet>>> {
+        if let Some(known) = self.limits.get(&number) {
+            return Ok(Some(Arc::clone(known)));
+        }
+        let read = limit_set::read(self.transaction, number)?.map(Arc::new);
+        self.limits.extend(read.iter().map(|limits| (number, Arc::clone(limits))));
+        Ok(read)
     }
 
-    fn affordable(&self, request: &HoldRequest) -> rusqlite::Result<Result<Amount, HoldRefusal>> {
-        let funds = self.funds(&request.grant)?.ok_or(HoldRefusal::NoWallet);
+    fn affordable(
+        &self,
+        limits: &LimitSet,
+        request: &HoldRequest,
+    ) -> rusqlite::Result<Result<Amount, HoldRefusal>> {
+        let funds = Funds::read(self.transaction, limits)?.ok_or(HoldRefusal::Store);
         Ok(funds.and_then(|funds| funds.affordable(request)))
     }
 
+    /// Returns what can be leased from all of these limits.
+    fn free(&self, limits: &LimitSet) -> rusqlite::Result<Amount> {
+        Ok(Funds::read(self.transaction, limits)?.map(|funds| funds.free()).unwrap_or_default())
+    }
+
     /// Returns the price terms of a request, or `None` if it has no prices, or the store cannot hold them.
-    fn terms(&mut self, request: &HoldRequest) -> rusqlite::Result<Option<PriceTerms>> {
+    fn terms(
+        &mut self,
+        request: &HoldRequest,
+        limits: &Arc<LimitSet>,
+    ) -> rusqlite::Result<Option<PriceTerms>> {
         let versions = request.prices.iter().map(|prices| self.price(prices));
         let Some(versions) = versions.collect::<rusqlite::Result<Option<Vec<_>>>>()? else { return Ok(None) };
         let Some(&price) = versions.first() else {
@@ -218,8 +281,8 @@ impl<'t> Batch<'t> {
             return Ok(None);
         };
         let billing = BillingKey {
-            account: request.grant.account.as_str().into(),
-            key: request.grant.id.as_str().into(),
+            account: Arc::clone(&limits.account),
+            key: Arc::clone(&limits.key),
             model: Arc::clone(&request.model),
             price,
         };
@@ -238,7 +301,8 @@ impl<'t> Batch<'t> {
                 self.transaction.last_insert_rowid()
             }
         };
-        Ok(Some(PriceTerms { number, billing: Arc::new(billing), prices: request.prices.clone(), versions }))
+        let (limits, prices) = (Arc::clone(limits), request.prices.clone());
+        Ok(Some(PriceTerms { number, billing: Arc::new(billing), limits, prices, versions }))
     }
 
     /// Adds the hold of a call from a journal, unless the store has it already, or its end.
@@ -247,12 +311,18 @@ impl<'t> Batch<'t> {
         if self.transaction.prepare_cached(known)?.exists([call.0])? {
             return Ok(());
         }
-        let sql = "SELECT account, key, model, price FROM tabs WHERE tab = ?1";
-        let billing =
-            self.transaction.prepare_cached(sql)?.query_row([hold.billing], billing_key).optional()?;
-        let Hold { amount, prompt, rates, .. } = *hold;
-        match billing {
-            Some(billing) => self.begin(OpenHold { call, billing: Arc::new(billing), amount, prompt, rates }),
+        let Hold { billing, balance, amount, prompt, rates } = *hold;
+        // The first balance of a key is that of journals from before there were balances.
+        let sql = "SELECT b.account, b.key, t.model, t.price, b.balance FROM tabs t JOIN balances b
+            ON CASE ?2 WHEN 0 THEN b.key = t.key ELSE b.balance = ?2 END
+            WHERE t.tab = ?1 ORDER BY b.balance LIMIT 1";
+        let payer = |row: &Row<'_>| Ok((billing_key(row)?, row.get(4)?));
+        let payer = self.transaction.prepare_cached(sql)?.query_row([billing, balance], payer).optional()?;
+        let limits = payer.as_ref().map(|(_, balance)| self.limits_of(*balance)).transpose()?.flatten();
+        match payer.zip(limits) {
+            Some(((billing, _), limits)) => {
+                self.begin(OpenHold { call, billing: Arc::new(billing), limits, amount, prompt, rates });
+            }
             // The store is an older copy.
             None => log::error!("ledger: the store does not know who pays for call {}", call.0),
         }
@@ -277,53 +347,59 @@ impl<'t> Batch<'t> {
         let hold = match self.open.remove(&call) {
             Some(hold) => hold,
             None => {
-                let sql = "DELETE FROM holds WHERE call = ?1 RETURNING account, key, model, price, amount";
-                let open = |row: &Row<'_>| {
-                    let (billing, amount, rates) =
-                        (Arc::new(billing_key(row)?), row.get(4)?, Rates::default());
-                    Ok(OpenHold { call, billing, amount, prompt: 0, rates })
-                };
-                let open = self.transaction.prepare_cached(sql)?.query_row([call.0], open).optional()?;
-                let Some(open) = open else { return Ok(()) };
+                let Some(open) = self.close(call)? else { return Ok(()) };
                 open
             }
         };
         let over = difference(end.charge, hold.amount.min(end.charge));
-        let excess = if over > Amount::ZERO { self.take(&hold.billing, over, empty)? } else { over };
+        let excess = if over > Amount::ZERO { self.take(&hold.limits, over, empty)? } else { over };
         let held = sum(hold.amount, excess);
         let charge = end.charge.min(held);
         self.write_charge(&hold, end, (held, excess, charge))?;
         let BillingKey { account, key, .. } = &*hold.billing;
         let sums = self.sums.entry(Arc::clone(key)).or_insert_with(|| KeySums::of(account));
         sums.tally.add(&Tally::of(&end.usage, charge, end.whole));
-        sums.excess = sum(sums.excess, excess);
+        let limits = &hold.limits;
+        // The journal does not say who has answered.
+        let unknown = || ServedBy { model: Arc::clone(&hold.billing.model), provider: "".into() };
+        let served = end.served.clone().unwrap_or_else(unknown);
+        let owner = (Arc::clone(&limits.account), Arc::clone(&limits.key));
+        self.usage.add(owner, served, &UsageSums::of(&end.usage, charge, end.whole));
+        let none = || BalanceCost { limits: Arc::clone(limits), cost: Amount::ZERO, excess: Amount::ZERO };
+        let costs = self.costs.entry(limits.number).or_insert_with(none);
+        (costs.cost, costs.excess) = (sum(costs.cost, charge), sum(costs.excess, excess));
         Ok(())
     }
 
-    /// Returns how much of a call's cost beyond its hold can be taken: from what the account has not leased, then from
-    /// spare money in leased balances, within the key's spending limit. It is taken with the sums.
+    /// Removes the hold of a call from the store; `None` if there is none.
+    fn close(&mut self, call: CallId) -> rusqlite::Result<Option<OpenHold>> {
+        let sql = "DELETE FROM holds WHERE call = ?1 RETURNING account, key, model, price, amount, balance";
+        let open = |row: &Row<'_>| Ok((billing_key(row)?, row.get(4)?, row.get(5)?));
+        let open = self.transaction.prepare_cached(sql)?.query_row([call.0], open).optional()?;
+        let Some((billing, amount, balance)) = open else { return Ok(None) };
+        let Some(limits) = self.limits_of(balance)? else {
+            violated(Invariant::MissingRow, format_args!("call {} has no balance {balance}", call.0));
+            return Ok(None);
+        };
+        let (billing, rates) = (Arc::new(billing), Rates::default());
+        Ok(Some(OpenHold { call, billing, limits, amount, prompt: 0, rates }))
+    }
+
+    /// Returns how much of a call's cost beyond its hold can be taken: from what is not leased of its wallet and its
+    /// hard budgets, then from spare money in leased balances. It is taken with the sums.
     fn take(
         &mut self,
-        billing: &BillingKey,
+        limits: &LimitSet,
         over: Amount,
         mut empty: impl FnMut(BalanceSelector<'_>) -> Vec<UnusedLease>,
     ) -> rusqlite::Result<Amount> {
         self.post()?;
-        let limit = "SELECT spending_limit FROM keys WHERE id = ?1";
-        let limit =
-            self.transaction.prepare_cached(limit)?.query_row([&billing.key], |row| row.get(0)).optional()?;
-        let limit: Option<Amount> = limit.flatten();
-        let mut left = self.left(billing, limit)?;
+        let mut left = self.free(limits)?;
         if left < over {
-            self.give_back(&empty(BalanceSelector::Account(&billing.account)))?;
-            left = self.left(billing, limit)?;
+            self.give_back(&empty(BalanceSelector::Sharing(limits)))?;
+            left = self.free(limits)?;
         }
         Ok(over.min(left))
-    }
-
-    fn left(&self, billing: &BillingKey, limit: Option<Amount>) -> rusqlite::Result<Amount> {
-        let funds = self.funds_of(&billing.account, &billing.key, limit)?;
-        Ok(funds.and_then(|funds| Some(funds.free()?.min(funds.room()))).unwrap_or_default())
     }
 
     /// Writes the hold of a call, the part of it that was taken at its end, and the charge.
@@ -337,9 +413,9 @@ impl<'t> Batch<'t> {
         let mut insert = self.transaction.prepare_cached(
             "INSERT INTO charges (call, account, key, model, price, held, amount, outcome, capped,
                 input, cache_read, cache_write, output, time,
-                rates, cache_write_long, audio_input, audio_output, searches, others, elsewhere, excess)
+                rates, cache_write_long, audio_input, audio_output, searches, others, elsewhere, excess, balance)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14,
-                ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)",
+                ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23)",
         )?;
         insert.execute(params![
             hold.call.0,
@@ -364,6 +440,7 @@ impl<'t> Batch<'t> {
             end.others,
             end.elsewhere,
             excess,
+            hold.limits.number,
         ])?;
         Ok(())
     }
@@ -373,43 +450,64 @@ impl<'t> Batch<'t> {
         for hold in std::mem::take(&mut self.open).into_values() {
             self.write_hold(&hold)?;
         }
-        for (key, KeySums { account, tally, excess }) in std::mem::take(&mut self.sums) {
-            self.write_usage(&account, &key, &tally)?;
-            if tally.cost == Amount::ZERO {
-                continue;
-            }
-            let held = difference(tally.cost, excess);
+        for (key, KeySums { account, tally, tracked }) in std::mem::take(&mut self.sums) {
+            self.write_usage(&account, &key, &tally, tracked)?;
+        }
+        self.usage.post(self.transaction, self.now)?;
+        for cost in std::mem::take(&mut self.costs).into_values().filter(|costs| costs.cost > Amount::ZERO) {
+            self.write_cost(&cost)?;
+            self.touched.extend(&cost.limits.windows);
+        }
+        for (window, cost) in std::mem::take(&mut self.tracked) {
+            let sql = "INSERT OR IGNORE INTO budget_windows (budget, start_day) VALUES (?1, ?2)";
+            self.transaction.prepare_cached(sql)?.execute([window.budget, window.start])?;
+            let sql = "UPDATE budget_windows SET spent = spent + ?3, tracked = tracked + ?3,
+                allowed = MAX(allowed, spent + leased + ?3) WHERE budget = ?1 AND start_day = ?2";
+            self.change(sql, params![window.budget, window.start, cost])?;
+            self.touched.insert(window);
+        }
+        Ok(())
+    }
+
+    /// Takes the cost of calls from the limits that it was leased from.
+    fn write_cost(&self, BalanceCost { limits, cost, excess }: &BalanceCost) -> rusqlite::Result<()> {
+        let held = difference(*cost, *excess);
+        if limits.has_wallet {
             let sql = "UPDATE wallets SET balance = balance - ?2, leased = leased - ?3 WHERE account = ?1";
-            self.change(sql, params![account, tally.cost, held])?;
-            let sql = "UPDATE spending SET spent = spent + ?2, leased = leased - ?3 WHERE key = ?1";
-            self.change(sql, params![key, tally.cost, held])?;
-            // A lease of nothing is removed, and what was taken beyond holds was not leased.
-            if held > Amount::ZERO {
-                let sql = "UPDATE leases SET amount = amount - ?3 WHERE epoch = ?1 AND key = ?2";
-                self.change(sql, params![self.epoch, key, held])?;
-            }
+            self.change(sql, params![limits.account, cost, held])?;
+        }
+        for BudgetWindow { budget, start } in &limits.windows {
+            let sql = "UPDATE budget_windows SET spent = spent + ?3, leased = leased - ?4
+                WHERE budget = ?1 AND start_day = ?2";
+            self.change(sql, params![budget, start, cost, held])?;
+        }
+        // A lease of nothing is removed, and what was taken beyond holds was not leased.
+        if held > Amount::ZERO {
+            let sql = "UPDATE leases SET amount = amount - ?3 WHERE epoch = ?1 AND balance = ?2";
+            self.change(sql, params![self.epoch, limits.number, held])?;
         }
         Ok(())
     }
 
     fn write_hold(&self, hold: &OpenHold) -> rusqlite::Result<()> {
-        let OpenHold { call, billing, amount, prompt, rates } = hold;
-        let sql = "INSERT INTO holds (call, account, key, model, price, amount, prompt, time, rates)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+        let OpenHold { call, billing, limits, amount, prompt, rates } = hold;
+        let sql = "INSERT INTO holds (call, account, key, model, price, amount, prompt, time, rates, balance)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
         let BillingKey { account, key, model, price } = &**billing;
         let prompt = count(*prompt);
-        let row = params![call.0, account, key, model, price, amount, prompt, self.now, rates.bits()];
+        let (rates, balance) = (rates.bits(), limits.number);
+        let row = params![call.0, account, key, model, price, amount, prompt, self.now, rates, balance];
         self.transaction.prepare_cached(sql)?.execute(row)?;
         Ok(())
     }
 
-    fn write_usage(&self, account: &str, key: &str, tally: &Tally) -> rusqlite::Result<()> {
+    fn write_usage(&self, account: &str, key: &str, tally: &Tally, tracked: Amount) -> rusqlite::Result<()> {
         let mut upsert = self.transaction.prepare_cached(
-            "INSERT INTO usage VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+            "INSERT INTO usage VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
              ON CONFLICT (account, day, key) DO UPDATE SET
                 cost = cost + excluded.cost, prompt = prompt + excluded.prompt,
                 completion = completion + excluded.completion, requests = requests + excluded.requests,
-                successes = successes + excluded.successes",
+                successes = successes + excluded.successes, tracked = tracked + excluded.tracked",
         )?;
         upsert.execute(params![
             account,
@@ -420,6 +518,7 @@ impl<'t> Batch<'t> {
             count(tally.completion),
             count(tally.requests),
             count(tally.successes),
+            tracked,
         ])?;
         Ok(())
     }
@@ -449,59 +548,6 @@ impl<'t> Batch<'t> {
         };
         self.prices.insert(prices.clone(), version);
         Ok(Some(version))
-    }
-}
-
-/// The funds of a key: its account's balance and leases, its spending limit, its spending and leases.
-struct Funds {
-    wallet: (Amount, Amount),
-    limit: Option<Amount>,
-    spending: (Amount, Amount),
-}
-
-impl Funds {
-    /// Returns what the account can lease, or `None` if its leases exceed its balance.
-    fn free(&self) -> Option<Amount> {
-        let (balance, leased) = self.wallet;
-        let free = balance.checked_sub(leased);
-        if free.is_none() {
-            violated(Invariant::Overleased, format_args!("{leased} USD are leased of {balance} USD"));
-        }
-        free
-    }
-
-    /// Returns what the key may still spend: nothing if its limit was lowered below its spending.
-    fn unspent(&self) -> Amount {
-        self.limit.map_or(Amount::MAX, |limit| limit.checked_sub(self.spending.0).unwrap_or_default())
-    }
-
-    /// Returns what can be leased to the key: nothing if its limit was lowered below its spending and leases.
-    fn room(&self) -> Amount {
-        self.limit.map_or(Amount::MAX, |_| self.unspent().checked_sub(self.spending.1).unwrap_or_default())
-    }
-
-    /// Returns the amount to set aside: what the call wants, or all that there is if that is enough for the least.
-    fn affordable(&self, request: &HoldRequest) -> Result<Amount, HoldRefusal> {
-        let HoldRequest { wanted, least, .. } = *request;
-        let (balance, _) = self.wallet;
-        let free = self.free().ok_or(HoldRefusal::Store)?;
-        if free < least {
-            return Err(if balance >= least {
-                HoldRefusal::InFlight(balance)
-            } else {
-                HoldRefusal::Balance(balance)
-            });
-        }
-        if let Some(limit) = self.limit
-            && self.room() < least
-        {
-            return Err(if self.unspent() >= least {
-                HoldRefusal::InFlight(balance)
-            } else {
-                HoldRefusal::Limit(limit)
-            });
-        }
-        Ok(wanted.min(free).min(self.room()))
     }
 }
 

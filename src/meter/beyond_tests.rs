@@ -182,7 +182,7 @@ fn a_call_that_breaks_off_has_the_rates_that_it_asked_for() {
     let cost = |asked: Rate, end: fn(&mut Bill)| {
         let ledger = Ledger::open(folder.path()).unwrap();
         let extras = Extras { rates: Rates::default().with(asked), ..Extras::default() };
-        let expected = Expected { prompt_most: 10, prompt: 10, output_most: 10, output_least: 10, extras };
+        let expected = Expected { extras, ..Expected { prompt_most: 10, prompt: 10, ..tokens(10, 10) } };
         let rated = plain(|tier| tier.rates = rates);
         let mut bill = runtime().block_on(Bill::open(&ledger, &grant, "m", vec![rated], expected)).unwrap();
         bill.forward();
@@ -376,7 +376,7 @@ proptest! {
             let rates = Rates::from_bits(asked);
             let extras = Extras { rates, long_cache, searches, ..Extras::default() };
             let expected =
-                Expected { prompt_most: prompt, prompt, output_most: output, output_least: output, extras };
+                Expected { prompt_most: prompt, prompt, extras, ..tokens(output, output) };
             let before = balance(&ledger);
             let opened = Bill::open(&ledger, &grant, "m", vec![std::sync::Arc::clone(&prices)], expected);
             let Ok(mut bill) = runtime().block_on(opened) else { continue };

@@ -6,12 +6,16 @@ use std::time::{Duration, Instant};
 use crate::auth::Grant;
 use crate::canon::{Rates, Usage};
 use crate::money::Amount;
+use crate::store;
 
 use super::invariant::{Invariant, violated};
 use super::ledger::Ledger;
 use super::price::{Extras, Prices};
 use super::report::Tally;
-use super::types::{CallEnd, ChargeBasis, HeldMoney, HoldRefusal, HoldRequest, PriceTerms};
+use super::types::{
+    BudgetWindow, CallEnd, ChargeBasis, CountedCall, HeldMoney, HoldRefusal, HoldRequest, PriceTerms,
+};
+use super::usage::{ServedBy, UsageSums};
 
 /// The bill of one call. It ends exactly once: settled, broken off or released. If it is dropped before that, it
 /// ends like a call whose client has left.
@@ -20,6 +24,10 @@ pub struct Bill {
     ledger: Ledger,
     grant: Grant,
     held: Option<Holding>,
+    /// The prices of a call whose cost is only counted.
+    tracked: Option<Arc<Prices>>,
+    /// The windows of budgets to which a call belongs whose cost is only counted.
+    windows: Vec<BudgetWindow>,
     expected: Expected,
     /// The prices of the other model that has answered, if one has.
     served: Option<Arc<Prices>>,
@@ -33,6 +41,8 @@ pub struct Bill {
     forwarded: bool,
     marked: Instant,
     ended: Option<Charge>,
+    /// The model and the provider that have answered.
+    answered: Option<ServedBy>,
 }
 
 /// Money that is set aside.
@@ -72,7 +82,7 @@ impl Holding {
     }
 }
 
-/// The size of a call, as far as it is known before it is made.
+/// The facts that are known of the cost of a call before it is made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Expected {
     /// Tokens that the prompt surely does not exceed.
@@ -85,6 +95,8 @@ pub struct Expected {
     pub output_least: u64,
     /// Its possible cost beside the tokens of its text.
     pub extras: Extras,
+    /// Whether it is refused if its account has no wallet.
+    pub needs_wallet: bool,
 }
 
 /// The cost of a usage, by its parts.
@@ -115,6 +127,8 @@ impl Bill {
             ledger: ledger.clone(),
             grant: Arc::clone(grant),
             held: None,
+            tracked: None,
+            windows: Vec::new(),
             expected,
             served: None,
             inner: Vec::new(),
@@ -123,7 +137,19 @@ impl Bill {
             forwarded: false,
             marked: Instant::now(),
             ended: None,
+            answered: None,
         }
+    }
+
+    /// Makes the bill of a call whose cost at these prices is counted, and which nobody pays for.
+    #[must_use]
+    pub fn track(ledger: &Ledger, grant: &Grant, prices: Arc<Prices>, expected: Expected) -> Self {
+        let mut bill = Self::free(ledger, grant, expected);
+        bill.tracked = Some(prices);
+        if !grant.budgets.is_empty() {
+            bill.windows = BudgetWindow::at(store::now(), &grant.budgets);
+        }
+        bill
     }
 
     /// Sets aside the most that a call can cost at the dearest of some prices, of which the first apply for now. When
@@ -152,18 +178,30 @@ impl Bill {
             model: model.into(),
             wanted: dearest(expected.output_most),
             least: dearest(expected.output_least),
-            prices,
+            prices: prices.clone(),
             prompt: expected.prompt,
             rates: expected.extras.rates,
+            time: store::now(),
+            needs_wallet: expected.needs_wallet,
         });
-        bill.held = Some(Holding::new(held.await?, &first));
+        let held = held.await.map_err(|refusal| {
+            refusal.with_output(|left| {
+                let affordable =
+                    |prices: &Arc<Prices>| prices.affordable(expected.prompt_most, left, &expected.extras);
+                prices.iter().map(affordable).min().unwrap_or(0)
+            })
+        });
+        bill.held = Some(Holding::new(held?, &first));
         Ok(bill)
     }
 
     /// Notes that another target answers the call: from now on, these of the prices apply.
-    pub fn charge_by(&mut self, prices: &Prices) {
+    pub fn charge_by(&mut self, prices: &Arc<Prices>) {
         if let Some(holding) = &mut self.held {
             holding.charge_by(prices);
+        }
+        if let Some(tracked) = &mut self.tracked {
+            tracked.clone_from(prices);
         }
         // What the earlier one has done is not paid for.
         (self.delivered, self.presumed, self.forwarded) = (0, 0, false);
@@ -180,6 +218,11 @@ impl Bill {
     /// Notes that another model than the one that was asked has answered, which has these prices.
     pub fn served_at(&mut self, prices: &Arc<Prices>) {
         self.served = Some(Arc::clone(prices));
+    }
+
+    /// Notes the model, by its id in the catalog, and the provider that have answered the call.
+    pub fn answered_by(&mut self, served: ServedBy) {
+        self.answered = Some(served);
     }
 
     /// Notes that the provider has asked another model inside of the call, which has these prices.
@@ -271,15 +314,19 @@ impl Bill {
             return;
         }
         let Some(Holding { held, current }) = &self.held else {
-            let ChargeParts { usage, .. } = self.sum(usage, None, Rates::default());
-            self.ledger.count(&self.grant, Tally::of(&usage, Amount::ZERO, whole));
-            self.ended = Some(Charge { amount: Amount::ZERO, usage });
+            let charge = self.count(usage, outcome);
+            self.ledger.count(CountedCall {
+                key: Arc::clone(&self.grant),
+                tally: Tally::of(&charge.usage, charge.amount, whole),
+                sums: UsageSums::of(&charge.usage, charge.amount, whole),
+                served: self.answered.clone(),
+                windows: self.windows.clone(),
+            });
+            self.ended = Some(charge);
             return;
         };
         let own = current.as_ref().map(|(prices, _)| &**prices);
-        // It may have broken off before its rates were told.
-        let asked =
-            if outcome == ChargeBasis::Estimated { self.expected.extras.rates } else { Rates::default() };
+        let asked = self.asked(outcome);
         let is_sure = outcome == ChargeBasis::Exact && is_believable(&usage);
         let ChargeParts { usage, others, elsewhere, cost } = self.sum(usage, own, asked);
         let price = current.as_ref().map(|(_, version)| *version);
@@ -298,9 +345,24 @@ impl Bill {
             usage: usage.clone(),
             capped: cost > charge,
             whole,
+            served: self.answered.clone(),
         };
         self.ledger.end(held, end);
         self.ended = Some(Charge { amount: charge, usage });
+    }
+
+    /// Returns the usage and the cost of a call that nobody pays for: none if it has no prices.
+    fn count(&self, usage: Usage, outcome: ChargeBasis) -> Charge {
+        let priced = self.tracked.as_deref();
+        // What nobody can have counted right would spoil all sums.
+        let usage = if priced.is_none() || is_believable(&usage) { usage } else { self.estimate() };
+        let ChargeParts { usage, cost, .. } = self.sum(usage, priced, self.asked(outcome));
+        Charge { amount: if priced.is_some() { cost } else { Amount::ZERO }, usage }
+    }
+
+    /// Returns the rates that the call has asked for, if it may have broken off before its rates were told.
+    fn asked(&self, outcome: ChargeBasis) -> Rates {
+        if outcome == ChargeBasis::Estimated { self.expected.extras.rates } else { Rates::default() }
     }
 
     /// Adds up the cost of a usage, which is the largest amount where it is more; at these prices where no other ones hold.

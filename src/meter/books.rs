@@ -2,14 +2,18 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 use serde::Serialize;
 
+use crate::auth::BudgetOwner;
 use crate::money::Amount;
 use crate::store::{self, StoreError};
 
 use super::audit::{self, Audit, AuditStep};
+use super::budgets::{self, BudgetState, NewBudget};
 use super::report::{self, UsageReport};
+use super::transactions::{self, NewTransaction, TransactionKind, WalletTransaction};
+use super::usage::{self, UsageQuery, UsageRow};
 
 /// The money of an account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -51,17 +55,55 @@ impl Books {
         Ok(Wallet::read(&self.0, account)?)
     }
 
-    /// Adds to an account's balance; the first time this makes its wallet. A top-up whose id is known changes
-    /// nothing, so that one whose answer was lost can be repeated. Returns whether it was new.
+    /// Adds to an account's balance under this reference, as [`transact`](super::transact) does.
     ///
     /// # Errors
-    /// Fails with [`StoreError::NotFound`] for an unknown account, with [`StoreError::Exists`] for a known id with another account or
-    /// amount, with [`StoreError::TooMuch`] if the balance would not fit, and if the store cannot be written.
-    pub fn top_up(&mut self, account: &str, amount: Amount, id: &str) -> Result<bool, StoreError> {
+    /// As [`transact`](super::transact).
+    pub fn top_up(&mut self, account: &str, amount: Amount, reference: &str) -> Result<bool, StoreError> {
+        let kind = TransactionKind::TopUp;
+        self.transact(&NewTransaction { account, kind, amount, reference, reason: None, actor: None })
+    }
+
+    /// Makes a transaction of a wallet; see [`transact`](super::transact).
+    ///
+    /// # Errors
+    /// As [`transact`](super::transact).
+    pub fn transact(&mut self, new: &NewTransaction<'_>) -> Result<bool, StoreError> {
         let transaction = self.0.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let new = top_up(&transaction, account, amount, id)?;
+        let is_new = transactions::transact(&transaction, new)?;
         transaction.commit()?;
-        Ok(new)
+        Ok(is_new)
+    }
+
+    /// Returns the latest transactions of an account, the last one first.
+    ///
+    /// # Errors
+    /// Fails if the store cannot be read.
+    pub fn transactions(&self, account: &str, limit: u32) -> Result<Vec<WalletTransaction>, StoreError> {
+        transactions::transactions(&self.0, account, None, limit)
+    }
+
+    /// Replaces the budgets of a key or an account; see [`set_budgets`](super::set_budgets).
+    ///
+    /// # Errors
+    /// As [`set_budgets`](super::set_budgets).
+    pub fn set_budgets(
+        &mut self,
+        owner: (BudgetOwner, &str),
+        budgets: &[NewBudget],
+    ) -> Result<(), StoreError> {
+        let transaction = self.0.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        budgets::set_budgets(&transaction, owner, budgets)?;
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Returns the budgets of a key or an account, with their states.
+    ///
+    /// # Errors
+    /// Fails for an unknown owner, and if the store cannot be read.
+    pub fn budgets(&self, owner: (BudgetOwner, &str)) -> Result<Vec<BudgetState>, StoreError> {
+        budgets::budgets(&self.0, owner)
     }
 
     /// Reads the usage of an account, or of one of its keys, by now.
@@ -72,13 +114,21 @@ impl Books {
         Ok(report::read(&self.0, account, key, store::now())?)
     }
 
-    /// Reads the cost of all paid calls of a key so far.
+    /// Reads the cost of all calls of a key so far.
     ///
     /// # Errors
     /// Fails if the store cannot be read.
     pub fn spent(&self, key: &str) -> Result<Amount, StoreError> {
-        let mut query = self.0.prepare_cached("SELECT spent FROM spending WHERE key = ?1")?;
-        Ok(query.query_row([key], |row| row.get(0)).optional()?.unwrap_or_default())
+        let mut query = self.0.prepare_cached("SELECT COALESCE(SUM(cost), 0) FROM usage WHERE key = ?1")?;
+        Ok(query.query_row([key], |row| row.get(0))?)
+    }
+
+    /// Answers a question about usage; see [`usage`](super::usage).
+    ///
+    /// # Errors
+    /// As [`usage`](super::usage).
+    pub fn usage(&self, query: &UsageQuery) -> Result<Vec<UsageRow>, StoreError> {
+        usage::usage(&self.0, query)
     }
 
     /// Checks that everything adds up.
@@ -98,37 +148,6 @@ impl Books {
     }
 }
 
-/// Adds to an account's balance as [`Books::top_up`] does, in a transaction that is open.
-///
-/// # Errors
-/// Fails as [`Books::top_up`] does.
-pub fn top_up(
-    transaction: &Transaction<'_>,
-    account: &str,
-    amount: Amount,
-    id: &str,
-) -> Result<bool, StoreError> {
-    let known = "SELECT account, amount FROM topups WHERE id = ?1";
-    let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
-    let known: Option<(String, Amount)> = transaction.query_row(known, [id], read).optional()?;
-    if let Some(known) = known {
-        let same = known == (account.to_owned(), amount);
-        return if same { Ok(false) } else { Err(StoreError::Exists(format!("other top-up '{id}'"))) };
-    }
-    let exists = transaction.query_row("SELECT 1 FROM accounts WHERE id = ?1", [account], |_| Ok(()));
-    exists.optional()?.ok_or_else(|| StoreError::NotFound(format!("account '{account}'")))?;
-    let wallet = Wallet::read(transaction, account)?.unwrap_or_default();
-    let balance = wallet.balance.checked_add(amount).ok_or(StoreError::TooMuch)?;
-    transaction.execute(
-        "INSERT INTO wallets (account, balance) VALUES (?1, ?2)
-         ON CONFLICT (account) DO UPDATE SET balance = excluded.balance",
-        params![account, balance],
-    )?;
-    let sql = "INSERT INTO topups (id, account, amount, time) VALUES (?1, ?2, ?3, ?4)";
-    transaction.execute(sql, params![id, account, amount, store::now()])?;
-    Ok(true)
-}
-
 /// Writes an amount in micro-USD, a part of one counted as a whole.
 fn up<S: serde::Serializer>(amount: &Amount, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u64(amount.micro_up())
@@ -141,7 +160,8 @@ impl Wallet {
     /// Fails if the store cannot be read.
     pub fn read(connection: &Connection, account: &str) -> rusqlite::Result<Option<Self>> {
         let mut query = connection.prepare_cached(
-            "SELECT balance, (SELECT COALESCE(SUM(amount), 0) FROM holds WHERE holds.account = wallets.account)
+            "SELECT balance, (SELECT COALESCE(SUM(h.amount), 0) FROM holds h JOIN balances b ON b.balance = h.balance
+                WHERE h.account = wallets.account AND b.wallet)
              FROM wallets WHERE account = ?1",
         )?;
         query.query_row([account], |row| Ok(Self { balance: row.get(0)?, held: row.get(1)? })).optional()

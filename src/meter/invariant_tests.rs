@@ -10,7 +10,7 @@ use super::invariant::{Invariant, expected::violations};
 use super::journal::{JOURNALS, Journal};
 use super::state::LedgerState;
 use super::tests::{ACCOUNT, audited, grant, killed, prices, runtime, tokens, usd, used};
-use super::types::{CallEnd, HoldRefusal, HoldRequest, Lease, UnusedLease};
+use super::types::{CallEnd, HoldRefusal, HoldRequest, Lease, LimitSet, UnusedLease};
 use super::*;
 use crate::auth::Grant;
 use crate::canon::{Rates, Usage};
@@ -23,7 +23,8 @@ fn others() -> Prices {
 
 fn request(grant: &Grant, prices: Vec<Arc<Prices>>) -> HoldRequest {
     let (grant, model, rates) = (Arc::clone(grant), "m".into(), Rates::default());
-    HoldRequest { grant, model, prices, wanted: usd("5"), least: usd("5"), prompt: 1, rates }
+    let (wanted, least) = (usd("5"), usd("5"));
+    HoldRequest { grant, model, prices, wanted, least, prompt: 1, rates, time: 0, needs_wallet: true }
 }
 
 /// Asks the store itself for a lease.
@@ -66,7 +67,7 @@ fn a_target_whose_prices_are_not_held_costs_the_hold() {
     let cost = |end: fn(&mut Bill)| {
         let open = Bill::open(&ledger, &grant, "m", vec![prices()], tokens(9, 9));
         let mut bill = runtime().block_on(open).unwrap();
-        let ((), seen) = violations(|| bill.charge_by(&others()));
+        let ((), seen) = violations(|| bill.charge_by(&Arc::new(others())));
         assert_eq!((seen, bill.output_cap()), (vec![Invariant::UnknownPrice], 9));
         bill.forward();
         end(&mut bill);
@@ -122,7 +123,9 @@ fn money_that_moves_nowhere_is_noticed() {
     let mut store = crate::store::open(folder.path()).unwrap();
     let transaction = store.transaction().unwrap();
     let batch = Batch::new(&transaction, 1, 0);
-    let spare = UnusedLease { account: "nobody".into(), key: "k".into(), amount: Amount::ZERO };
+    let (account, key) = ("nobody".into(), "k".into());
+    let limits = LimitSet { number: 1, account, key, has_wallet: true, windows: Vec::new() };
+    let spare = UnusedLease { limits: Arc::new(limits), amount: Amount::ZERO };
     let (done, seen) = violations(|| batch.give_back(&[spare]));
     done.unwrap();
     assert_eq!(seen, [Invariant::MissingRow]);
@@ -141,7 +144,8 @@ fn a_call_that_cannot_be_written_down_gets_no_money() {
         violations(|| state.lease(&request, &lease).is_some() || state.hold(&request).is_some());
     assert_eq!((set, seen), (false, vec![Invariant::CallNumbers; 2]));
     assert_eq!(state.open(), 0);
-    let spare = state.take().unused.len() + state.empty(types::BalanceSelector::Account(ACCOUNT)).len();
+    let spare =
+        state.take().unused.len() + state.empty(types::BalanceSelector::Sharing(&lease.terms.limits)).len();
     assert_eq!(spare, 1, "the money is back in the balance");
 }
 
@@ -159,7 +163,7 @@ fn an_end_that_does_not_fit_is_not_spent_again() {
     assert_eq!(seen, [Invariant::Record, Invariant::OpenHolds]);
     let ((), seen) = violations(|| state.done(99));
     assert_eq!(seen, [Invariant::Journal]);
-    let spare = state.empty(types::BalanceSelector::Account(ACCOUNT));
+    let spare = state.empty(types::BalanceSelector::Sharing(&lease.terms.limits));
     assert_eq!(spare.len(), 1, "only the end that stands in the journal gives something back");
     assert_eq!(spare[0].amount, usd("5"));
 }

@@ -50,6 +50,8 @@ pub(super) enum JournalRecord {
 pub(super) struct Hold {
     /// The number of the billing key in the store.
     pub(super) billing: i64,
+    /// The number of the balance in the store; 0 in journals from before there were balances.
+    pub(super) balance: i64,
     pub(super) amount: Amount,
     /// Tokens of the prompt, estimated.
     pub(super) prompt: u64,
@@ -248,6 +250,7 @@ fn fields(record: &JournalRecord) -> Option<EncodedRecord> {
             put(&hold.amount.nano().to_le_bytes());
             put(&hold.prompt.to_le_bytes());
             put(&[hold.rates.bits()]);
+            put(&hold.balance.to_le_bytes());
         }
         JournalRecord::Mark(call, delivered) => {
             put(&[MARK]);
@@ -302,7 +305,8 @@ fn decode(bytes: &[u8]) -> Option<JournalRecord> {
         HOLD => {
             let (billing, amount) = (fields.long()?.cast_signed(), Amount::from_nano(fields.long()?.into()));
             let (prompt, rates) = (fields.long()?, Rates::from_bits(fields.byte()?));
-            Some(JournalRecord::Hold(call, Hold { billing, amount, prompt, rates }))
+            let balance = fields.long()?.cast_signed();
+            Some(JournalRecord::Hold(call, Hold { billing, balance, amount, prompt, rates }))
         }
         MARK => Some(JournalRecord::Mark(call, fields.long()?)),
         _ => {
@@ -359,7 +363,7 @@ impl RecordFields<'_> {
         let flags = self.byte()?;
         usage.rates = Rates::from_bits(flags >> FLAG_BITS);
         let [capped, whole, elsewhere] = [1, 2, 4].map(|flag| flags & flag != 0);
-        Some(CallEnd { charge, others, elsewhere, price, outcome, usage, capped, whole })
+        Some(CallEnd { charge, others, elsewhere, price, outcome, usage, capped, whole, served: None })
     }
 
     fn earlier_end(&mut self, outcome: ChargeBasis) -> Option<CallEnd> {
@@ -426,6 +430,7 @@ mod tests {
             ..Usage::default()
         };
         CallEnd {
+            served: None,
             charge: Amount::from_nano(77),
             others: Amount::from_nano(33),
             elsewhere: capped,
@@ -444,6 +449,7 @@ mod tests {
                 CallId(5),
                 Hold {
                     billing: 7,
+                    balance: -6,
                     amount: Amount::from_nano(8),
                     prompt: u64::MAX,
                     rates: Rates::default().with(Rate::Priority),
@@ -476,7 +482,8 @@ mod tests {
         };
         let number = |n: u64| n.to_le_bytes();
         let hold = written(&[b"h", &number(5), &number(7), &number(8), &number(9)]);
-        let begun = Hold { billing: 7, amount: Amount::from_nano(8), prompt: 9, rates: Rates::default() };
+        let begun =
+            Hold { billing: 7, balance: 0, amount: Amount::from_nano(8), prompt: 9, rates: Rates::default() };
         assert_eq!(hold, JournalRecord::Hold(CallId(5), begun));
         let end = written(&[b"x", &[5, 77, 1, 2, 3, 4, 6].map(number).concat(), &[3]]);
         let usage = Usage { input: 1, cache_read: 2, cache_write: 3, output: 4, ..Usage::default() };

@@ -1,30 +1,38 @@
 //! Leased balances: the money that this process may hold for the calls of each key without asking the store.
 //!
 //! A balance is filled by a lease, which is in the store before anything is taken from the balance. So a call is
-//! admitted by a look into memory, and all processes together never hold more than there is. What is not needed for
-//! a while is returned.
+//! admitted by a look into memory, and all processes together never hold more than there is. A key has a balance for
+//! each set of limits that its calls have had, and its calls take from the latest one. What is not needed for a while
+//! is returned.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::auth::Budget;
 use crate::money::Amount;
 
 use super::invariant::{Invariant, difference, violated};
-use super::types::{HoldRequest, PriceTerms, UnusedLease};
+use super::types::{HoldRequest, LimitSet, PriceTerms, UnusedLease};
 
 /// The leased balances of all keys with recent calls.
 #[derive(Debug)]
 pub(super) struct LeasedBalances {
-    balances: HashMap<Arc<str>, LeasedBalance>,
+    /// By their numbers.
+    balances: HashMap<i64, LeasedBalance>,
+    /// The balance from which the calls of a key take.
+    latest: HashMap<Arc<str>, i64>,
     looked: Instant,
 }
 
 #[derive(Debug)]
 struct LeasedBalance {
-    account: Arc<str>,
-    /// The key's spending limit when the balance was filled.
-    limit: Option<Amount>,
+    limits: Arc<LimitSet>,
+    /// The budgets of the key and its account when the balance was filled.
+    budgets: Arc<[Budget]>,
+    /// The times, in seconds since the epoch, of calls that belong to the windows of these limits.
+    times: Range<i64>,
     /// Money that is leased and not held.
     spare: Amount,
     /// The lowest value of `spare` since [`LeasedBalances::take_unused`] last looked.
@@ -33,26 +41,35 @@ struct LeasedBalance {
     terms: HashMap<Arc<str>, Arc<PriceTerms>>,
 }
 
+impl LeasedBalance {
+    /// Whether a call has these limits.
+    fn limits(&self, request: &HoldRequest) -> bool {
+        let HoldRequest { grant, time, needs_wallet, .. } = request;
+        *self.limits.account == *grant.account
+            && (self.limits.has_wallet || !grant.has_wallet && !needs_wallet)
+            && self.times.contains(time)
+            && (Arc::ptr_eq(&self.budgets, &grant.budgets) || self.budgets == grant.budgets)
+    }
+}
+
 impl LeasedBalances {
     pub(super) fn new() -> Self {
-        Self { balances: HashMap::new(), looked: Instant::now() }
+        Self { balances: HashMap::new(), latest: HashMap::new(), looked: Instant::now() }
     }
 
-    /// Takes what a request wants, if there is as much and the prices are known.
+    /// Takes what a request wants, if there is as much and the limits and the prices are known.
     pub(super) fn take(&mut self, request: &HoldRequest) -> Option<Arc<PriceTerms>> {
-        let balance = self.balances.get_mut(request.grant.id.as_str())?;
+        let latest = self.latest.get(request.grant.id.as_str())?;
+        let balance = self.balances.get_mut(latest).filter(|balance| balance.limits(request))?;
         let terms = balance.terms.get(&request.model).filter(|terms| terms.prices == request.prices)?;
-        if balance.limit != request.grant.rights.spending_limit {
-            return None;
-        }
         balance.spare = balance.spare.checked_sub(request.wanted)?;
         balance.unused = balance.unused.min(balance.spare);
         Some(Arc::clone(terms))
     }
 
-    /// Adds money to a key's balance: from a lease, or what a call has not needed.
-    pub(super) fn deposit(&mut self, account: &Arc<str>, key: &Arc<str>, amount: Amount) {
-        let balance = self.balance(account, key);
+    /// Adds money to a balance: from a lease, or what a call has not needed.
+    pub(super) fn deposit(&mut self, limits: &Arc<LimitSet>, amount: Amount) {
+        let balance = self.balance(limits);
         match balance.spare.checked_add(amount) {
             Some(spare) => balance.spare = spare,
             // It stays leased, and nobody can spend it.
@@ -62,28 +79,34 @@ impl LeasedBalances {
         }
     }
 
-    /// Remembers the prices of a request that was granted.
+    /// Remembers the limits and the prices of a request that was granted.
     pub(super) fn learn(&mut self, request: &HoldRequest, terms: &Arc<PriceTerms>) {
-        let balance = self.balance(&terms.billing.account, &terms.billing.key);
-        balance.limit = request.grant.rights.spending_limit;
+        let limits = &terms.limits;
+        self.latest.insert(Arc::clone(&limits.key), limits.number);
+        let balance = self.balance(limits);
+        if balance.budgets != request.grant.budgets || balance.times.is_empty() {
+            balance.budgets = Arc::clone(&request.grant.budgets);
+            balance.times = times(&balance.budgets, request.time);
+        }
         if balance.terms.len() >= MAX_TERMS {
             balance.terms.clear();
         }
         balance.terms.insert(Arc::clone(&terms.billing.model), Arc::clone(terms));
     }
 
-    fn balance(&mut self, account: &Arc<str>, key: &Arc<str>) -> &mut LeasedBalance {
-        self.balances.entry(Arc::clone(key)).or_insert_with(|| LeasedBalance {
-            account: Arc::clone(account),
-            limit: None,
+    fn balance(&mut self, limits: &Arc<LimitSet>) -> &mut LeasedBalance {
+        self.balances.entry(limits.number).or_insert_with(|| LeasedBalance {
+            limits: Arc::clone(limits),
+            budgets: Arc::default(),
+            times: 0..0,
             spare: Amount::ZERO,
             unused: Amount::ZERO,
             terms: HashMap::new(),
         })
     }
 
-    /// Takes out all spare money of the selected keys and accounts.
-    pub(super) fn empty(&mut self, selector: impl Fn(&str, &str) -> bool) -> Vec<UnusedLease> {
+    /// Takes out all spare money of the selected balances.
+    pub(super) fn empty(&mut self, selector: impl Fn(&LimitSet) -> bool) -> Vec<UnusedLease> {
         self.take_out(selector, |balance| balance.spare)
     }
 
@@ -93,8 +116,9 @@ impl LeasedBalances {
             return Vec::new();
         }
         self.looked = Instant::now();
-        let unused = self.take_out(|_, _| true, |balance| balance.unused);
+        let unused = self.take_out(|_| true, |balance| balance.unused);
         self.balances.retain(|_, balance| balance.spare > Amount::ZERO);
+        self.latest.retain(|_, number| self.balances.contains_key(number));
         self.balances.values_mut().for_each(|balance| balance.unused = balance.spare);
         unused
     }
@@ -106,26 +130,29 @@ impl LeasedBalances {
 
     fn take_out(
         &mut self,
-        selector: impl Fn(&str, &str) -> bool,
+        selector: impl Fn(&LimitSet) -> bool,
         how_much: impl Fn(&LeasedBalance) -> Amount,
     ) -> Vec<UnusedLease> {
         let mut taken = Vec::new();
-        for (key, balance) in
-            self.balances.iter_mut().filter(|(key, balance)| selector(key, &balance.account))
-        {
+        for balance in self.balances.values_mut().filter(|balance| selector(&balance.limits)) {
             let amount = how_much(balance).min(balance.spare);
             balance.spare = difference(balance.spare, amount);
             balance.unused = balance.unused.min(balance.spare);
             if amount > Amount::ZERO {
-                taken.push(UnusedLease {
-                    account: Arc::clone(&balance.account),
-                    key: Arc::clone(key),
-                    amount,
-                });
+                taken.push(UnusedLease { limits: Arc::clone(&balance.limits), amount });
             }
         }
         taken
     }
+}
+
+/// Returns the times that belong to the same windows of these budgets as this one.
+fn times(budgets: &[Budget], time: i64) -> Range<i64> {
+    let windows = budgets.iter().filter_map(|Budget { period, .. }| {
+        let start = period.start(time);
+        period.end(start).map(|end| (start.saturating_mul(SECONDS_PER_DAY), end))
+    });
+    windows.fold(i64::MIN..i64::MAX, |all, (start, end)| all.start.max(start)..all.end.min(end))
 }
 
 /// The time after which unused money is returned.
@@ -133,3 +160,5 @@ const UNUSED_LEASE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The number of models of one key whose prices are remembered.
 const MAX_TERMS: usize = 1024;
+
+const SECONDS_PER_DAY: i64 = 86_400;

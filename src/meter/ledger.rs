@@ -14,15 +14,15 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::auth::{Grant, SecretUses};
+use crate::auth::SecretUses;
 use crate::store::{self, StoreError};
 
 use super::books::Wallet;
 use super::journal::{JOURNALS, Journal};
 use super::recover;
-use super::report::{Tally, UsageReport};
+use super::report::UsageReport;
 use super::state::{LedgerState, StoreOperation, UnclaimedHold};
-use super::types::{CallEnd, HeldMoney, HoldRefusal, HoldRequest};
+use super::types::{CallEnd, CountedCall, HeldMoney, HoldRefusal, HoldRequest};
 use super::writer::{CommitObserver, LedgerWriter, Syncer};
 
 /// The books of one store. Cheap to clone.
@@ -54,8 +54,15 @@ impl Ledger {
         let syncer = Syncer { file: state.file()?, state: Arc::clone(&state), watch: Arc::clone(&watch) };
         let recovered = Instant::now();
         let uses: Arc<OnceLock<_>> = Arc::default();
-        let shared = (Arc::clone(&state), Arc::clone(&uses));
-        let writer = LedgerWriter { connection, journals, recovered, state: shared.0, uses: shared.1, epoch };
+        let writer = LedgerWriter {
+            connection,
+            journals,
+            recovered,
+            aged: 0,
+            state: Arc::clone(&state),
+            uses: Arc::clone(&uses),
+            epoch,
+        };
         let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
         let syncer = thread("journal").spawn(move || syncer.run())?;
         let writer = thread("ledger").spawn(move || writer.run())?;
@@ -90,6 +97,15 @@ impl Ledger {
         self.ask(|reply| StoreOperation::Report(account.to_owned(), reply)).await
     }
 
+    /// Writes the counts of all calls that have ended to the store, for those who read it.
+    ///
+    /// # Errors
+    /// Fails if the store cannot be written.
+    pub async fn post(&self) -> Result<(), HoldRefusal> {
+        // Whoever is told of an account is told of all that came before.
+        self.wallet("").await.map(drop)
+    }
+
     async fn ask<T>(
         &self,
         op: impl FnOnce(oneshot::Sender<Result<T, HoldRefusal>>) -> StoreOperation,
@@ -109,9 +125,9 @@ impl Ledger {
         self.0.state.end(held, end);
     }
 
-    /// Counts a call that cost nothing.
-    pub(super) fn count(&self, grant: &Grant, tally: Tally) {
-        self.0.state.tell(StoreOperation::Free(Arc::clone(grant), tally));
+    /// Counts a call that nobody pays for.
+    pub(super) fn count(&self, call: CountedCall) {
+        self.0.state.tell(StoreOperation::Free(call));
     }
 
     /// Whether the store or the journal cannot be written, so that paid calls are refused.

@@ -6,12 +6,17 @@
 //! is one call's way through this, [`Ledger`] the books in which all are kept, [`Books`] the same for reading, topping
 //! up and auditing.
 
+mod alert;
 mod audit;
 mod batch;
 #[cfg(test)]
 mod beyond_tests;
 mod bill;
 mod books;
+#[cfg(test)]
+mod budget_tests;
+mod budgets;
+mod funds;
 mod group_commit;
 mod invariant;
 #[cfg(test)]
@@ -19,21 +24,30 @@ mod invariant_tests;
 mod journal;
 mod leased_balance;
 mod ledger;
+mod limit_set;
 mod price;
 mod recover;
 mod report;
 mod state;
 #[cfg(test)]
 mod tests;
+mod transactions;
 mod types;
+mod usage;
 mod writer;
 
+pub use alert::Alert;
 pub use audit::{Audit, AuditFinding, AuditStep};
 pub use bill::{Bill, Charge, Expected};
-pub use books::{Books, Wallet, top_up};
+pub use books::{Books, Wallet};
+pub use budgets::{BudgetState, DEFAULT_ALERT, NewBudget, budgets, set_budgets};
 pub(crate) use invariant::violated;
 pub use invariant::{Invariant, violations};
 pub use ledger::Ledger;
 pub use price::{Extras, Prices, RateSettings, TierSettings, Unpriced};
 pub use report::{Tally, UsageReport};
-pub use types::{HeldMoney, HoldRefusal, HoldRequest};
+pub use transactions::{
+    NewTransaction, TransactionKind, WalletTransaction, find_transaction, transact, transactions,
+};
+pub use types::{HeldMoney, HoldRefusal, HoldRequest, MoneyLimit, Shortage};
+pub use usage::{MAX_ROWS, ServedBy, UsageDimension, UsagePeriod, UsageQuery, UsageRow, UsageSums, usage};

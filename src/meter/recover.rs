@@ -3,8 +3,9 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
+use std::sync::Arc;
 
-use rusqlite::{Connection, Row, Transaction, TransactionBehavior};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::canon::{Rates, Usage};
 use crate::money::Amount;
@@ -13,6 +14,7 @@ use crate::store::{self, StoreError};
 use super::batch::Batch;
 use super::invariant::{Invariant, violated};
 use super::journal::{self, JournalRecord, Orphan};
+use super::limit_set;
 use super::price::Prices;
 use super::types::{BalanceSelector, COUNT_BITS, CallEnd, CallId, ChargeBasis, UnusedLease};
 
@@ -68,7 +70,7 @@ fn replay(transaction: &Transaction<'_>, orphan: &Orphan) -> rusqlite::Result<Ve
     for record in holds {
         batch.record(record, no_balances)?;
     }
-    batch.finish()?;
+    finish(batch)?;
     let held = held(transaction, orphan.epoch)?;
     let is_late = |record: &&JournalRecord| match record {
         JournalRecord::End(call, end) => held.get(call).is_some_and(|held| end.charge > *held),
@@ -79,7 +81,7 @@ fn replay(transaction: &Transaction<'_>, orphan: &Orphan) -> rusqlite::Result<Ve
     for record in others {
         batch.record(record, no_balances)?;
     }
-    batch.finish()?;
+    finish(batch)?;
     Ok(late.into_iter().cloned().collect())
 }
 
@@ -91,7 +93,7 @@ fn estimate(transaction: &Transaction<'_>, epoch: i64, known: &[JournalRecord]) 
         log::warn!("ledger: call {} was found unfinished and is charged by an estimate", call.id.0);
         batch.record(&JournalRecord::End(call.id, call.end()), no_balances)?;
     }
-    batch.finish()?;
+    finish(batch)?;
     Ok(())
 }
 
@@ -103,28 +105,46 @@ fn charge_beyond(transaction: &Transaction<'_>, epoch: i64, late: &[JournalRecor
         let spare = spare(transaction, epoch)?;
         let mut batch = Batch::new(transaction, epoch, store::now());
         batch.record(record, |selector| match selector {
-            BalanceSelector::Account(account) => {
-                spare.iter().filter(|spare| &*spare.account == account).cloned().collect()
+            BalanceSelector::Sharing(limits) => {
+                spare.iter().filter(|spare| limits.shares(&spare.limits)).cloned().collect()
             }
             BalanceSelector::Key(_) => Vec::new(),
         })?;
-        batch.finish()?;
+        finish(batch)?;
         log::debug!("ledger: call {} has cost more than was held for it", call.0);
     }
+    Ok(())
+}
+
+/// Writes what a batch has kept in memory, and gives the alerts that are due.
+fn finish(batch: Batch<'_>) -> rusqlite::Result<()> {
+    let (_, alerts) = batch.finish()?;
+    alerts.iter().for_each(|alert| log::warn!("ledger: {alert}"));
     Ok(())
 }
 
 /// The money that an epoch has lent and holds for no call.
 fn spare(transaction: &Transaction<'_>, epoch: i64) -> rusqlite::Result<Vec<UnusedLease>> {
     let mut query = transaction.prepare_cached(
-        "SELECT account, key, amount - (SELECT COALESCE(SUM(amount), 0) FROM holds
-            WHERE holds.key = leases.key AND call BETWEEN ?2 AND ?3) AS spare
+        "SELECT balance, amount - (SELECT COALESCE(SUM(amount), 0) FROM holds
+            WHERE holds.balance = leases.balance AND call BETWEEN ?2 AND ?3) AS spare
          FROM leases WHERE epoch = ?1 AND spare > 0",
     )?;
     let [first, last] = CallId::range(epoch);
-    let spare =
-        |row: &Row<'_>| Ok(UnusedLease { account: row.get(0)?, key: row.get(1)?, amount: row.get(2)? });
-    query.query_map([epoch, first, last], spare)?.collect()
+    let spare = query.query_map([epoch, first, last], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    unused(transaction, spare.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Reads the limits of some leases.
+fn unused(transaction: &Transaction<'_>, leases: Vec<(i64, Amount)>) -> rusqlite::Result<Vec<UnusedLease>> {
+    let mut all = Vec::with_capacity(leases.len());
+    for (balance, amount) in leases {
+        match limit_set::read(transaction, balance)? {
+            Some(limits) => all.push(UnusedLease { limits: Arc::new(limits), amount }),
+            None => violated(Invariant::MissingRow, format_args!("a lease has no balance {balance}")),
+        }
+    }
+    Ok(all)
 }
 
 /// The money that is held for each call of an epoch.
@@ -142,10 +162,9 @@ fn no_balances(_: BalanceSelector<'_>) -> Vec<UnusedLease> {
 
 /// Gives back what was lent in an epoch.
 fn end_leases(transaction: &Transaction<'_>, epoch: i64) -> rusqlite::Result<()> {
-    let mut lent = transaction.prepare("SELECT account, key, amount FROM leases WHERE epoch = ?1")?;
-    let spare =
-        |row: &Row<'_>| Ok(UnusedLease { account: row.get(0)?, key: row.get(1)?, amount: row.get(2)? });
-    let lent = lent.query_map([epoch], spare)?.collect::<rusqlite::Result<Vec<_>>>()?;
+    let mut lent = transaction.prepare("SELECT balance, amount FROM leases WHERE epoch = ?1")?;
+    let lent = lent.query_map([epoch], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let lent = unused(transaction, lent.collect::<rusqlite::Result<_>>()?)?;
     Batch::new(transaction, epoch, store::now()).give_back(&lent)
 }
 

@@ -170,7 +170,7 @@ mod tests {
         let connection = crate::store::open(folder.path()).unwrap();
         let add = |date: &str, key: &str| {
             let day = day(format!("{date}T00:00:00Z").parse::<jiff::Timestamp>().unwrap().as_second());
-            let sql = "INSERT INTO usage VALUES ('a', ?1, ?2, 1500, 10, 1, 2, 1)";
+            let sql = "INSERT INTO usage VALUES ('a', ?1, ?2, 1500, 10, 1, 2, 1, 0)";
             connection.execute(sql, params![day, key]).unwrap();
         };
         for date in ["2026-10-31", "2026-11-01", "2026-11-22", "2026-11-23", "2026-11-24"] {

@@ -12,7 +12,6 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
-use crate::auth::Grant;
 use crate::money::Amount;
 use crate::repeated::RepeatedLine;
 
@@ -21,10 +20,10 @@ use super::group_commit::GroupCommit;
 use super::invariant::{Invariant, difference, violated};
 use super::journal::{EncodedRecord, Hold, Journal, JournalRecord, encode};
 use super::leased_balance::LeasedBalances;
-use super::report::{Tally, UsageReport};
+use super::report::UsageReport;
 use super::types::{
-    BalanceSelector, CallEnd, CallId, HeldMoney, HoldRefusal, HoldRequest, Lease, OpenHold, PriceTerms,
-    UnusedLease,
+    BalanceSelector, CallEnd, CallId, CountedCall, HeldMoney, HoldRefusal, HoldRequest, Lease, LimitSet,
+    OpenHold, PriceTerms, UnusedLease,
 };
 
 /// The leased balances, the operations that wait, and the journal, in which they stand in the same order.
@@ -66,8 +65,8 @@ struct InnerState {
 #[derive(Debug)]
 pub(super) struct NewHold {
     pub(super) held: HeldMoney,
-    /// The write that takes it to the disk.
-    pub(super) commit: Arc<GroupCommit>,
+    /// The write that takes it to the disk; absent if the call does not wait for it.
+    pub(super) commit: Option<Arc<GroupCommit>>,
     /// Whether this is the first hold of that write, which seals it.
     pub(super) leads: bool,
 }
@@ -93,8 +92,8 @@ pub(super) enum StoreOperation {
     Begin(OpenHold),
     /// Takes over a record of the journal.
     Record(JournalRecord),
-    /// Counts a call that cost nothing.
-    Free(Grant, Tally),
+    /// Counts a call that nobody pays for.
+    Free(CountedCall),
     /// Reads the wallet of an account.
     Wallet(String, oneshot::Sender<Result<Option<Wallet>, HoldRefusal>>),
     /// Reads the usage of an account.
@@ -105,7 +104,7 @@ pub(super) enum StoreOperation {
 #[derive(Debug)]
 pub(super) struct UnclaimedHold {
     state: Arc<LedgerState>,
-    commit: Arc<GroupCommit>,
+    commit: Option<Arc<GroupCommit>>,
     leads: bool,
     held: Option<HeldMoney>,
 }
@@ -146,7 +145,7 @@ impl LedgerState {
         let Lease { terms, amount } = lease;
         state.balances.learn(request, terms);
         if state.closed || !state.has_room() {
-            state.balances.deposit(&terms.billing.account, &terms.billing.key, *amount);
+            state.balances.deposit(&terms.limits, *amount);
             return None;
         }
         self.begin(state, *amount, request, Arc::clone(terms))
@@ -161,22 +160,23 @@ impl LedgerState {
         terms: Arc<PriceTerms>,
     ) -> Option<NewHold> {
         let HoldRequest { prompt, rates, .. } = *request;
-        let hold =
-            |call| encode(&JournalRecord::Hold(call, Hold { billing: terms.number, amount, prompt, rates }));
+        let (billing, balance) = (terms.number, terms.limits.number);
+        let hold = Hold { billing, balance, amount, prompt, rates };
         let call = CallId::new(self.epoch, state.calls);
-        let Some((call, record)) = call.and_then(|call| Some((call, hold(call)?))) else {
-            state.balances.deposit(&terms.billing.account, &terms.billing.key, amount);
+        let record = call.and_then(|call| Some((call, encode(&JournalRecord::Hold(call, hold))?)));
+        let begun = record.and_then(|(call, record)| Some((call, state.note(&terms.limits, record)?)));
+        let Some((call, (commit, leads))) = begun else {
+            state.balances.deposit(&terms.limits, amount);
             return None;
         };
         state.calls += 1;
         state.open += 1;
-        state.holds.push(record);
-        let (leads, commit) = (state.holds.len() == 1, Arc::clone(&state.commit));
         self.add(
             state,
             StoreOperation::Begin(OpenHold {
                 call,
                 billing: Arc::clone(&terms.billing),
+                limits: Arc::clone(&terms.limits),
                 amount,
                 prompt,
                 rates,
@@ -267,11 +267,10 @@ impl LedgerState {
         let rest = difference(held.amount, end.charge.min(held.amount));
         let record = JournalRecord::End(held.call, end);
         let encoded = encode(&record);
-        let billing = &held.terms.billing;
         let mut state = self.lock();
         // What only memory knows of must not be spent again: who takes over from a dead process would not find it.
         if state.write(encoded) {
-            state.balances.deposit(&billing.account, &billing.key, rest);
+            state.balances.deposit(&held.terms.limits, rest);
         }
         match state.open.checked_sub(1) {
             Some(open) => state.open = open,
@@ -313,28 +312,24 @@ impl LedgerState {
         StoreWork {
             ops: std::mem::take(&mut state.ops),
             records: state.journal.written(),
-            unused: if state.closed {
-                state.balances.empty(|_, _| true)
-            } else {
-                state.balances.take_unused()
-            },
+            unused: if state.closed { state.balances.empty(|_| true) } else { state.balances.take_unused() },
             closed: state.closed,
         }
     }
 
-    /// Takes out all spare money of a key or an account.
+    /// Takes out all spare money of the selected balances.
     pub(super) fn empty(&self, selector: BalanceSelector<'_>) -> Vec<UnusedLease> {
         let balances = &mut self.lock().balances;
         match selector {
-            BalanceSelector::Key(key) => balances.empty(|other, _| other == key),
-            BalanceSelector::Account(account) => balances.empty(|_, other| other == account),
+            BalanceSelector::Key(key) => balances.empty(|limits| &*limits.key == key),
+            BalanceSelector::Sharing(limits) => balances.empty(|other| limits.shares(other)),
         }
     }
 
     /// Adds money to leased balances.
     pub(super) fn fill(&self, spare: &[UnusedLease]) {
         let balances = &mut self.lock().balances;
-        spare.iter().for_each(|spare| balances.deposit(&spare.account, &spare.key, spare.amount));
+        spare.iter().for_each(|spare| balances.deposit(&spare.limits, spare.amount));
     }
 
     /// Puts operations back that could not be carried out, before those that have come since.
@@ -402,6 +397,17 @@ impl InnerState {
             .is_ok()
     }
 
+    /// Notes the hold of a call: for its group's write to the disk, if it is for a wallet. A power failure may lose what
+    /// only budgets limit, but no killed process does, so the journal's file gets that at once. Returns the group's write,
+    /// and whether this is its first hold, or `None` if the journal cannot be written.
+    fn note(&mut self, limits: &LimitSet, record: EncodedRecord) -> Option<(Option<Arc<GroupCommit>>, bool)> {
+        if !limits.has_wallet {
+            return self.write(Some(record)).then_some((None, false));
+        }
+        self.holds.push(record);
+        Some((Some(Arc::clone(&self.commit)), self.holds.len() == 1))
+    }
+
     /// Whether the journal has room for one more call, and for the ends of all calls.
     fn has_room(&self) -> bool {
         self.journal.room() > self.open + 2 * (self.holds.len() as u64 + 1)
@@ -440,7 +446,10 @@ impl UnclaimedHold {
             }
             self.seal();
         }
-        let on_disk = Arc::clone(&self.commit).wait().await;
+        let on_disk = match &self.commit {
+            Some(commit) => Arc::clone(commit).wait().await,
+            None => true,
+        };
         // What could not be written may have reached the disk all the same: that it is released goes there, too.
         let held = if on_disk { self.held.take() } else { None };
         held.ok_or(HoldRefusal::Store)

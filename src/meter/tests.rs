@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 
 use super::journal::JOURNALS;
 use super::*;
-use crate::auth::{Grant, Key, NewKey, Rights, Store};
+use crate::auth::{Grant, NewKey, Rights, Store};
 use crate::canon::Usage;
 use crate::money::Amount;
 
@@ -43,7 +43,29 @@ pub(super) fn prices() -> Arc<Prices> {
 }
 
 pub(super) fn tokens(output_least: u64, output_most: u64) -> Expected {
-    Expected { prompt_most: 1, prompt: 1, output_most, output_least, extras: Extras::default() }
+    Expected {
+        prompt_most: 1,
+        prompt: 1,
+        output_most,
+        output_least,
+        extras: Extras::default(),
+        needs_wallet: false,
+    }
+}
+
+/// Names the limit by which a call was refused.
+pub(super) fn short(refused: Result<Bill, HoldRefusal>) -> String {
+    let name = |limit| match limit {
+        MoneyLimit::Wallet => "wallet".to_owned(),
+        MoneyLimit::Budget(owner, period, _) => format!("{owner:?} {period:?}"),
+    };
+    match refused.unwrap_err() {
+        HoldRefusal::Exceeded(Shortage { limit, left, .. }) => format!("{}: {left} left", name(limit)),
+        HoldRefusal::InFlight(Shortage { limit, left, free, .. }) => {
+            format!("{}: {free} of {left} free", name(limit))
+        }
+        other => format!("{other:?}"),
+    }
 }
 
 pub(super) fn audited(folder: &Path) -> (Wallet, Audit) {
@@ -92,24 +114,19 @@ fn what_is_not_there_can_not_be_held() {
             let ledger = ledger.clone();
             async move { Bill::open(&ledger, &grant, "m", vec![prices()], expected).await }
         };
-        assert_eq!(open(Arc::clone(&poor), tokens(1, 1)).await.unwrap_err(), HoldRefusal::NoWallet);
+        let expected = Expected { needs_wallet: true, ..tokens(1, 1) };
+        assert_eq!(open(Arc::clone(&poor), expected).await.unwrap_err(), HoldRefusal::NoWallet);
         let rich = grant(folder.path(), Some("10"), None);
         let limited = grant(folder.path(), None, Some("4"));
         let first = open(Arc::clone(&rich), tokens(6, 6)).await.unwrap();
-        assert_eq!(
-            open(Arc::clone(&rich), tokens(3, 3)).await.unwrap_err(),
-            HoldRefusal::InFlight(usd("10"))
-        );
-        assert_eq!(
-            open(Arc::clone(&rich), tokens(99, 99)).await.unwrap_err(),
-            HoldRefusal::Balance(usd("10"))
-        );
+        assert_eq!(short(open(Arc::clone(&rich), tokens(3, 3)).await), "wallet: 3.00 of 10.00 free");
+        assert_eq!(short(open(Arc::clone(&rich), tokens(99, 99)).await), "wallet: 10.00 left");
         drop(first);
-        assert_eq!(open(Arc::clone(&limited), tokens(4, 4)).await.unwrap_err(), HoldRefusal::Limit(usd("4")));
+        assert_eq!(short(open(Arc::clone(&limited), tokens(4, 4)).await), "Key Total: 4.00 left");
         // No more than the limit is held, if that is enough.
         let capped = open(Arc::clone(&limited), tokens(1, 99)).await.unwrap();
         assert_eq!(capped.output_cap(), 3);
-        assert_eq!(open(limited, tokens(1, 1)).await.unwrap_err(), HoldRefusal::InFlight(usd("10")));
+        assert_eq!(short(open(limited, tokens(1, 1)).await), "Key Total: 0.00 of 4.00 free");
     });
     ledger.close();
     assert_eq!(audited(folder.path()).0.balance, usd("10"));
@@ -210,7 +227,7 @@ fn many_calls_on_little_money_get_exactly_what_it_buys() {
 }
 
 #[test]
-fn a_new_limit_holds_for_a_purse_that_is_full() {
+fn a_new_limit_holds_for_a_balance_that_is_full() {
     let folder = tempfile::tempdir().unwrap();
     let grant = grant(folder.path(), Some("1000"), None);
     let ledger = Ledger::open(folder.path()).unwrap();
@@ -219,12 +236,13 @@ fn a_new_limit_holds_for_a_purse_that_is_full() {
     };
     drop(open(&grant, 1).unwrap());
     let limited = |limit: &str| {
-        let rights = Rights { spending_limit: Some(usd(limit)), ..Rights::default() };
-        Arc::new(Key { rights, ..(*grant).clone() })
+        let store = Store::open(folder.path()).unwrap();
+        store.change("keys", &grant.id, "spending_limit", usd(limit));
+        Arc::new(store.key(&grant.id).unwrap())
     };
-    assert_eq!(open(&limited("4"), 4).unwrap_err(), HoldRefusal::Limit(usd("4")));
+    assert_eq!(short(open(&limited("4"), 4)), "Key Total: 4.00 left");
     let within = open(&limited("4"), 3).unwrap();
-    assert_eq!(open(&limited("4"), 0).unwrap_err(), HoldRefusal::InFlight(usd("1000")));
+    assert_eq!(short(open(&limited("4"), 0)), "Key Total: 0.00 of 4.00 free");
     assert!(open(&limited("5"), 0).is_ok());
     drop(within);
     assert!(open(&grant, 99).is_ok());
@@ -242,9 +260,9 @@ fn keys_of_an_account_do_not_keep_money_from_each_other() {
     };
     // Its leased balance keeps more than it needs; the other gets all of it, and not more.
     drop(open(&one, 0).unwrap());
-    assert_eq!(open(&two, 20).unwrap_err(), HoldRefusal::Balance(usd("20")));
+    assert_eq!(short(open(&two, 20)), "wallet: 20.00 left");
     let all = open(&two, 19).unwrap();
-    assert_eq!(open(&one, 0).unwrap_err(), HoldRefusal::InFlight(usd("20")));
+    assert_eq!(short(open(&one, 0)), "wallet: 0.00 of 20.00 free");
     drop(all);
     ledger.close();
     audited(folder.path());
@@ -302,12 +320,21 @@ fn a_store_from_before_leases_is_taken_over() {
          INSERT INTO accounts VALUES ('a', 'active', 0);
          INSERT INTO wallets VALUES ('a', 10000000000, 5000000000);
          INSERT INTO topups VALUES ('t', 'a', 10000000000, 0);
+         INSERT INTO keys (id, account, name, digest, status, aliases, created, spending_limit)
+            VALUES ('k', 'a', '', x'00', 'active', '{}', 0, 8000000000);
          INSERT INTO spending VALUES ('k', 0, 5000000000);
          INSERT INTO holds VALUES (3 << 40, 'a', 'k', 'm', 1, 5000000000, 1, 0, 0);",
     )
     .unwrap();
     assert_eq!(audited(folder.path()).1.holds, 1);
+    let window = "SELECT spent, leased FROM budget_windows";
+    let window = || {
+        let store = crate::store::open(folder.path()).unwrap();
+        store.query_row(window, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap()
+    };
+    assert_eq!(window(), (Amount::ZERO, usd("5")), "the limit of the key is a budget now");
     assert_eq!(recovered(folder.path()), usd("9"));
+    assert_eq!(window(), (usd("1"), Amount::ZERO));
     // A gateway from before, if it still runs, cannot hold anything by its own count.
     assert!(old.execute("UPDATE wallets SET balance = balance, held = held", []).is_err());
 }

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::auth::Grant;
+use crate::auth::{Budget, BudgetOwner, Grant, Period};
 use crate::canon::{Rates, Usage};
 use crate::money::Amount;
 
 use super::invariant::{Invariant, violated};
 use super::price::Prices;
+use super::report::Tally;
+use super::usage::{ServedBy, UsageSums};
 
 /// The number of a call, unique in its store: an epoch in the upper bits, and a count in the lower [`COUNT_BITS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,6 +32,8 @@ pub(super) struct CallEnd {
     pub(super) capped: bool,
     /// Whether the call was answered in full.
     pub(super) whole: bool,
+    /// The model and the provider that have answered. They are not in the journal.
+    pub(super) served: Option<ServedBy>,
 }
 
 /// The basis of a charge.
@@ -58,6 +62,7 @@ impl CallEnd {
             usage,
             capped: false,
             whole: false,
+            served: None,
         }
     }
 }
@@ -107,6 +112,10 @@ pub struct HoldRequest {
     pub prompt: u64,
     /// The rates that the call asks for.
     pub rates: Rates,
+    /// The time at which the call began, in seconds since the epoch: it belongs to the windows of budgets then.
+    pub time: i64,
+    /// Whether the account needs a wallet.
+    pub needs_wallet: bool,
 }
 
 /// Money that is set aside for one call.
@@ -124,14 +133,97 @@ pub struct HeldMoney {
 pub enum HoldRefusal {
     /// The account has no wallet.
     NoWallet,
-    /// The account's balance, which is too low.
-    Balance(Amount),
-    /// The account's balance, too much of which is held by other calls in flight.
-    InFlight(Amount),
-    /// The key's spending limit, which would be exceeded.
-    Limit(Amount),
+    /// The wallet or a hard budget has too little left.
+    Exceeded(Shortage),
+    /// The wallet or a hard budget has enough left, but other calls in flight hold too much of it.
+    InFlight(Shortage),
     /// The store or the journal cannot be written, or an invariant of the ledger is violated.
     Store,
+}
+
+impl HoldRefusal {
+    /// Adds the output tokens for which what is left would suffice, as `affordable` counts them.
+    pub(super) fn with_output(self, affordable: impl Fn(Amount) -> u64) -> Self {
+        let with = |shortage: Shortage| Shortage {
+            output: Some(affordable(shortage.left)).filter(|&tokens| tokens > 0),
+            ..shortage
+        };
+        match self {
+            Self::Exceeded(shortage) => Self::Exceeded(with(shortage)),
+            other => other,
+        }
+    }
+}
+
+/// A call that nobody pays for.
+#[derive(Debug)]
+pub(super) struct CountedCall {
+    pub(super) key: Grant,
+    pub(super) tally: Tally,
+    pub(super) sums: UsageSums,
+    pub(super) served: Option<ServedBy>,
+    /// The windows of budgets to which it belongs.
+    pub(super) windows: Vec<BudgetWindow>,
+}
+
+/// A limit that has too little left for a call: the tightest one, of equal ones the key's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shortage {
+    /// The limit.
+    pub limit: MoneyLimit,
+    /// The balance of the wallet, or the limit of the budget.
+    pub total: Amount,
+    /// The part that is not spent.
+    pub left: Amount,
+    /// The part of that which calls in flight do not hold.
+    pub free: Amount,
+    /// The money that the call needs at least.
+    pub needs: Amount,
+    /// The output tokens for which the rest would suffice, if it suffices for the prompt.
+    pub output: Option<u64>,
+}
+
+/// The kind of a limit of money.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MoneyLimit {
+    /// The wallet of the account.
+    Wallet,
+    /// A budget, and the time at which its next window begins, in seconds since the epoch.
+    Budget(BudgetOwner, Period, Option<i64>),
+}
+
+/// The limits from which the money for calls of a key is leased together: a balance of the store.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct LimitSet {
+    /// The number of the balance in the store.
+    pub(super) number: i64,
+    pub(super) account: Arc<str>,
+    pub(super) key: Arc<str>,
+    pub(super) has_wallet: bool,
+    pub(super) windows: Vec<BudgetWindow>,
+}
+
+impl LimitSet {
+    /// Whether the two have a limit in common.
+    pub(super) fn shares(&self, other: &Self) -> bool {
+        self.account == other.account || self.key == other.key
+    }
+}
+
+impl BudgetWindow {
+    /// Returns the windows of these budgets to which a time belongs.
+    pub(super) fn at(time: i64, budgets: &[Budget]) -> Vec<Self> {
+        let window = |budget: &Budget| Self { budget: budget.id, start: budget.period.start(time) };
+        budgets.iter().map(window).collect()
+    }
+}
+
+/// One period of a budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct BudgetWindow {
+    pub(super) budget: i64,
+    /// The first day, in days since the epoch.
+    pub(super) start: i64,
 }
 
 /// An account, key, model and price version: the row of the store to which a call is charged.
@@ -150,6 +242,7 @@ pub(super) struct PriceTerms {
     /// The number of the billing key in the store.
     pub(super) number: i64,
     pub(super) billing: Arc<BillingKey>,
+    pub(super) limits: Arc<LimitSet>,
     /// The prices at each target that may answer; the first are those of the billing key.
     pub(super) prices: Vec<Arc<Prices>>,
     /// The version of each of the prices.
@@ -159,8 +252,7 @@ pub(super) struct PriceTerms {
 /// Money taken out of a [leased balance](super::leased_balance), to be returned to the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct UnusedLease {
-    pub(super) account: Arc<str>,
-    pub(super) key: Arc<str>,
+    pub(super) limits: Arc<LimitSet>,
     pub(super) amount: Amount,
 }
 
@@ -176,6 +268,7 @@ pub(super) struct Lease {
 pub(super) struct OpenHold {
     pub(super) call: CallId,
     pub(super) billing: Arc<BillingKey>,
+    pub(super) limits: Arc<LimitSet>,
     pub(super) amount: Amount,
     /// An estimate of the prompt's tokens.
     pub(super) prompt: u64,
@@ -186,8 +279,10 @@ pub(super) struct OpenHold {
 /// Selects leased balances.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum BalanceSelector<'a> {
+    /// Those of a key.
     Key(&'a str),
-    Account(&'a str),
+    /// Those that share a limit with these: of the same account or the same key.
+    Sharing(&'a LimitSet),
 }
 
 /// Bits of a [`CallId`] that count the calls of one epoch: about 10^12 calls. Stored numbers depend on it.

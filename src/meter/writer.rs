@@ -13,8 +13,10 @@ use crate::store;
 use super::batch::{Batch, BatchAnswers};
 use super::invariant::{Invariant, violated};
 use super::recover;
+use super::report;
 use super::state::{LedgerState, StoreOperation, StoreWork, UnclaimedHold};
 use super::types::{HoldRefusal, UnusedLease};
+use super::usage;
 
 /// Receives the time of each write to the journal.
 pub(super) type CommitObserver = Box<dyn Fn(Duration) + Send + Sync>;
@@ -52,6 +54,8 @@ pub(super) struct LedgerWriter {
     pub(super) journals: PathBuf,
     /// The time of the last recovery of dead processes' calls.
     pub(super) recovered: Instant,
+    /// The day on which old usage was last added up, in days since the epoch.
+    pub(super) aged: i64,
     pub(super) state: Arc<LedgerState>,
     pub(super) uses: Arc<OnceLock<Arc<SecretUses>>>,
     pub(super) epoch: i64,
@@ -127,14 +131,19 @@ impl LedgerWriter {
                     emptied.extend_from_slice(&spare);
                     spare
                 })?,
-                StoreOperation::Free(grant, tally) => batch.count(grant, tally),
+                StoreOperation::Free(call) => batch.count(call),
                 StoreOperation::Wallet(account, _) => answers.wallets.push(batch.wallet(account)?),
                 StoreOperation::Report(account, _) => answers.reports.push(batch.report(account)?),
             }
         }
-        answers.more = batch.finish()?;
+        (answers.more, answers.alerts) = batch.finish()?;
+        let today = report::day(store::now());
+        if today != self.aged {
+            usage::age(&transaction, store::now())?;
+        }
         let used = self.uses.get().map(|uses| uses.write(&transaction)).transpose()?.unwrap_or_default();
         transaction.commit()?;
+        self.aged = today;
         if let Some(uses) = self.uses.get() {
             uses.written(&used);
         }
@@ -143,7 +152,8 @@ impl LedgerWriter {
 
     /// Sends the answers, in the order of the requests.
     fn answer(&self, ops: Vec<StoreOperation>, answers: BatchAnswers) {
-        let BatchAnswers { leases, wallets, reports, more } = answers;
+        let BatchAnswers { leases, wallets, reports, more, alerts } = answers;
+        alerts.iter().for_each(|alert| log::warn!("ledger: {alert}"));
         let asked = ops.iter().filter(|op| op.is_asked()).count();
         let given = leases.len() + wallets.len() + reports.len();
         if asked != given {
@@ -154,11 +164,13 @@ impl LedgerWriter {
         for op in ops {
             // Who waited may be gone.
             match op {
-                StoreOperation::Lease(request, reply) => drop(leases.next().map(|lease| {
-                    let set = lease.map(|lease| self.state.lease(&request, &lease));
-                    let set = set.and_then(|set| set.ok_or(HoldRefusal::Store));
-                    reply.send(set.map(|set| UnclaimedHold::new(&self.state, set)))
-                })),
+                StoreOperation::Lease(request, reply) => {
+                    if let Some(lease) = leases.next() {
+                        let set = lease.map(|lease| self.state.lease(&request, &lease));
+                        let set = set.and_then(|set| set.ok_or(HoldRefusal::Store));
+                        _ = reply.send(set.map(|set| UnclaimedHold::new(&self.state, set)));
+                    }
+                }
                 StoreOperation::Wallet(_, reply) => {
                     if let Some(wallet) = wallets.next() {
                         _ = reply.send(Ok(wallet));
@@ -169,7 +181,7 @@ impl LedgerWriter {
                         _ = reply.send(Ok(report));
                     }
                 }
-                StoreOperation::Begin(_) | StoreOperation::Record(_) | StoreOperation::Free(..) => {}
+                StoreOperation::Begin(_) | StoreOperation::Record(_) | StoreOperation::Free(_) => {}
             }
         }
         self.state.fill(&more);
@@ -226,6 +238,7 @@ mod tests {
             connection,
             journals,
             recovered: Instant::now(),
+            aged: 0,
             state,
             uses: Arc::default(),
             epoch: 1,

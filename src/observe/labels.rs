@@ -35,8 +35,8 @@ pub enum LimitRefusal {
     NoWallet,
     /// The balance of the account.
     Balance,
-    /// The spending limit of the key.
-    Spending,
+    /// A budget of the key or the account.
+    Budget,
     /// The part of the balance that other calls do not hold.
     InFlight,
 }
@@ -106,7 +106,7 @@ impl LimitRefusal {
             Self::Requests => "key.rpm",
             Self::Tokens => "key.tpm",
             Self::NoWallet | Self::Balance | Self::InFlight => "account.wallet",
-            Self::Spending => "key.spending",
+            Self::Budget => "budget",
         }
     }
 
@@ -118,7 +118,7 @@ impl LimitRefusal {
             Self::Tokens => "tokens",
             Self::NoWallet => "no_wallet",
             Self::Balance => "balance",
-            Self::Spending => "spending",
+            Self::Budget => "budget",
             Self::InFlight => "in_flight",
         }
     }

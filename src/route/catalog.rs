@@ -154,7 +154,7 @@ pub struct ResolvedModel {
     /// The entry.
     pub entry: Arc<ModelEntry>,
     /// The id of the model that is called, after aliases were resolved.
-    pub id: String,
+    pub id: Arc<str>,
 }
 
 impl Catalog {
@@ -213,7 +213,7 @@ impl Catalog {
         let entry = self.lookup(id).filter(|_| is_model_name(id) && key.allows(id));
         let entry = entry.ok_or_else(|| Failure::model_not_found(name))?;
         match entry.status {
-            ModelStatus::Active => Ok(ResolvedModel { entry: Arc::clone(entry), id: id.to_owned() }),
+            ModelStatus::Active => Ok(ResolvedModel { entry: Arc::clone(entry), id: id.into() }),
             ModelStatus::Hidden => Err(Failure::model_not_found(name)),
             ModelStatus::Down => {
                 Err(Failure::new(Kind::Unavailable, "The model is switched off at the moment.")

@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
+use crate::money::Amount;
 use crate::private;
 
 pub use access::is_reachable;
@@ -34,8 +35,19 @@ pub enum StoreError {
     NotFound(String),
     /// It exists already; named with its article.
     Exists(String),
+    /// Another one exists already.
+    Differs(String),
+    /// A value that cannot be, for this reason.
+    Invalid(String),
     /// The balance would exceed the largest amount.
     TooMuch,
+    /// Calls in flight hold the rest of a balance.
+    BalanceInUse {
+        /// The balance.
+        balance: Amount,
+        /// The part that they do not hold.
+        free: Amount,
+    },
     /// It was made by a newer version of the gateway.
     TooNew,
     /// It was made by an earlier version of the gateway, and is only to be read.
@@ -267,7 +279,12 @@ impl fmt::Display for StoreError {
             Self::File(error) => write!(f, "the data folder cannot be used: {error}"),
             Self::NotFound(what) => write!(f, "there is no {what}"),
             Self::Exists(what) => write!(f, "there is already {what}"),
+            Self::Differs(what) => write!(f, "there is already another {what}"),
+            Self::Invalid(why) => f.write_str(why),
             Self::TooMuch => f.write_str("the balance would be too large"),
+            Self::BalanceInUse { balance, free } => {
+                write!(f, "only {free} of the balance of {balance} USD can be taken out: calls hold the rest")
+            }
             Self::TooNew => f.write_str("the store was made by a newer version of CrossModel"),
             Self::TooOld => f.write_str(
                 "the store was made by an earlier version of CrossModel: start the gateway, which brings it up to date",
@@ -310,6 +327,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("4_secrets.sql"),
     include_str!("5_rates.sql"),
     include_str!("6_admin.sql"),
+    include_str!("7_money.sql"),
 ];
 
 #[cfg(test)]
@@ -328,6 +346,36 @@ mod tests {
         assert_eq!((accounts, version(&new).unwrap()), (1, MIGRATIONS.len()));
         new.pragma_update(None, "user_version", 999).unwrap();
         assert!(matches!(open(folder.path()), Err(StoreError::TooNew)));
+    }
+
+    #[test]
+    fn a_store_of_every_earlier_version_is_brought_up_to_date() {
+        for version in 1..MIGRATIONS.len() {
+            let folder = tempfile::tempdir().unwrap();
+            let old = Connection::open(folder.path().join(FILE)).unwrap();
+            MIGRATIONS.iter().take(version).for_each(|script| old.execute_batch(script).unwrap());
+            old.pragma_update(None, "user_version", u32::try_from(version).unwrap()).unwrap();
+            let (columns, values) = match version < 6 {
+                true => ("digest", "x'00'"),
+                false => ("strict, origin, created_by, revision", "0, 'cli', 'cli', 1"),
+            };
+            old.execute_batch(&format!(
+                "INSERT INTO accounts (id, status, created) VALUES ('a', 'active', 0);
+                 INSERT INTO keys (id, account, name, status, aliases, created, {columns})
+                    VALUES ('k', 'a', '', 'active', '{{}}', 0, {values});"
+            ))
+            .unwrap();
+            if version > 1 {
+                old.execute_batch("UPDATE keys SET spending_limit = 5").unwrap();
+            }
+            drop(old);
+            let new = open(folder.path()).unwrap();
+            let sql = "SELECT TOTAL(amount) FROM budgets WHERE kind = 'key' AND owner = 'k'";
+            let limit: f64 = new.query_row(sql, [], |row| row.get(0)).unwrap();
+            assert_eq!(limit > 0.0, version > 1, "the spending limit of version {version} is a budget");
+            drop(new);
+            assert_eq!(inspect(folder.path()).unwrap(), StoreState::Current);
+        }
     }
 
     #[test]

@@ -62,6 +62,26 @@ fn a_key_lives_as_json() {
 }
 
 #[test]
+fn a_new_key_has_the_limits_of_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("conf.yaml");
+    let data = folder.path().join("data");
+    let create = |defaults: &str, more: &[&str]| {
+        let text = format!("providers: {{demo: {{}}}}\ndata: {}\n{defaults}", data.display());
+        std::fs::write(&file, text).unwrap();
+        let arguments = [&["key", "create", "--json", "-c", file.to_str().unwrap()], more].concat();
+        let made = ok(&data, &arguments);
+        (member(&made, "rpm"), member(&made, "tpm"))
+    };
+    let limits = |rpm: &str, tpm: &str| (rpm.to_owned(), tpm.to_owned());
+    assert_eq!(create("", &[]), limits("", ""));
+    let defaults = "key_defaults: {rpm: 60, tpm: 100000}\n";
+    assert_eq!(create(defaults, &[]), limits("60", "100000"));
+    assert_eq!(create(defaults, &["--rpm", "unlimited"]), limits("", "100000"));
+    assert_eq!(create("key_defaults: {rpm: unlimited, tpm: 5}\n", &[]), limits("", "5"));
+}
+
+#[test]
 fn a_key_lives_as_a_table() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path();
@@ -77,10 +97,9 @@ fn a_key_lives_as_a_table() {
     let heading = "KEY NAME ACCOUNT STATE SECRET LIMITS EXPIRES LAST USED";
     let heading: Vec<_> = heading.split(' ').collect();
     let hint = format!("cm-…{}", &secret.trim_end()[secret.trim_end().len() - 4..]);
-    let limits = ["60", "rpm,", "100000", "tpm"];
     let expected = |state: &str| {
         let start = [id, "mine", "default", state, &hint];
-        vec![row(&heading), row(&[&start[..], &limits, &["never", "never"]].concat())]
+        vec![row(&heading), row(&[&start[..], &["none", "never", "never"]].concat())]
     };
     assert_eq!(words(&ok(data, &["key", "list"])), expected("active"));
     assert_eq!(words(&ok(data, &["key", "show", id])), expected("active"));
@@ -173,7 +192,10 @@ fn wallets_are_filled_and_shown() {
     let audit = run(data, &["ledger", "audit"]);
     assert_eq!(audit.status.code(), Some(1));
     let found = String::from_utf8(audit.stdout).unwrap();
-    assert!(found.contains("WRONG: a balance is what was topped up less what was charged: team"), "{found}");
+    assert!(
+        found.contains("WRONG: a balance is what was topped up less what was refunded and charged: team"),
+        "{found}"
+    );
 }
 
 #[test]
@@ -187,7 +209,7 @@ fn a_key_can_be_changed() {
     let rights = |shown: &str| {
         ["rpm", "tpm", "spending_limit_usd", "strict", "models"].map(|name| member(shown, name))
     };
-    assert_eq!(rights(&made), ["5", "100000", "1.50", "true", ""]);
+    assert_eq!(rights(&made), ["5", "", "1.50", "true", ""]);
     let changed = change(&["--rpm", "unlimited", "--tpm", "7", "--strict", "false", "--model", "v/*"]);
     assert_eq!(rights(&changed), ["", "7", "1.50", "false", "[\"v/*\"]"]);
     let changed = change(&["--spending-limit", "unlimited", "--model", "all", "--alias", "a=v/m"]);

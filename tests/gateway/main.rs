@@ -16,6 +16,7 @@ mod admin_api;
 mod answers;
 mod bounded;
 mod bridge;
+mod budgets;
 mod catalogue;
 mod cli;
 mod clock;

@@ -33,7 +33,7 @@ pub(crate) const MODELS: [&str; 3] = ["v/chat", "v/responses", "v/messages"];
 
 /// A gateway whose account has so many dollars.
 pub(crate) fn gateway(mock: &Mock, dollars: &str) -> Gateway {
-    let gateway = Gateway::start(&config(mock.port));
+    let gateway = Gateway::start(&format!("billing: prepaid\n{}", config(mock.port)));
     if dollars != "0" {
         gateway.command(&["account", "top-up", "default", dollars]);
     }
@@ -127,9 +127,46 @@ fn every_path_is_charged_once_by_the_providers_count() {
 }
 
 #[test]
+fn the_cost_of_an_account_without_a_wallet_is_counted_until_it_has_one() {
+    let mock = good();
+    let gateway = Gateway::start(&config(mock.port));
+    let usage = |name: &str| {
+        let head = format!("authorization: Bearer {}\r\n", gateway.key);
+        member(&get(gateway.port, "/v1/usage", &head).body, &format!("daily.{name}"))
+    };
+    for (client, model) in [(0, "v/chat"), (1, "v/chat"), (2, "v/messages")] {
+        let response = call(&gateway, client, model, "\"service_tier\":\"auto\",");
+        assert_eq!(response.status, 200, "{}", response.body);
+    }
+    assert_eq!((usage("cost_micro"), usage("request_count")), ("21".to_owned(), "3".to_owned()));
+    assert_eq!(credits(&gateway), (0, 0));
+    assert_eq!(audited(&gateway), [], "nobody was charged");
+    let log = gateway.access_log(7);
+    assert_eq!(log.iter().filter(|line| line.contains("\"cost_nano\":7000")).count(), 3, "{log:?}");
+    let told = gateway.command(&["account", "top-up", "default", "1"]);
+    assert!(told.contains("has a wallet now"), "{told}");
+    assert_eq!(call(&gateway, 0, "v/chat", "").status, 200);
+    let paid = || call(&gateway, 0, "v/chat", "").status == 200 && credits(&gateway).0 < 1_000_000;
+    assert!(eventually(Duration::from_secs(1), paid), "from now on it pays");
+    assert_eq!(usage("cost_micro"), (7 * mock.seen().len()).to_string());
+    audited(&gateway);
+}
+
+#[test]
+fn billing_that_is_off_counts_no_cost() {
+    let mock = good();
+    let gateway = Gateway::start(&format!("billing: off\n{}", config(mock.port)));
+    gateway.command(&["account", "top-up", "default", "1"]);
+    assert_eq!(call(&gateway, 0, "v/chat", "").status, 200);
+    assert_eq!(credits(&gateway), (1_000_000, 0));
+    assert!(gateway.access_log(2).iter().any(|line| line.contains("\"cost_nano\":0")));
+    assert_eq!(audited(&gateway), []);
+}
+
+#[test]
 fn who_can_not_pay_is_told_so_in_its_own_envelope() {
     let mock = good();
-    let gateway = gateway(&mock, "0");
+    let gateway = Gateway::start(&format!("billing: prepaid\n{}", config(mock.port)));
     let refused = |code: &str, message: &str, retry: &str| {
         for client in 0..3 {
             let response = call(&gateway, client, "v/chat", "");
@@ -144,12 +181,22 @@ fn who_can_not_pay_is_told_so_in_its_own_envelope() {
             assert!(response.body.starts_with(&told), "{} is not {told}", response.body);
         }
     };
-    refused("no_wallet", "The account of this API key has no wallet.", "false");
+    let message = "The account of this API key has no wallet. An operator can create one: crossmodel account top-up default 25.";
+    refused("no_wallet", message, "false");
     let nothing = get(gateway.port, "/v1/credits", &format!("x-api-key: {}\r\n", gateway.key)).body;
     assert_eq!(nothing, r#"{"currency":"USD","balance_micro":0,"uncollected_micro":0}"#);
     gateway.command(&["account", "top-up", "default", "0.0001"]);
-    let poor = "Insufficient balance: 0.0001 USD is less than this request can cost.";
-    refused("insufficient_balance", poor, "false");
+    for (client, model) in MODELS.into_iter().enumerate() {
+        let response = call(&gateway, client, model, "");
+        // A micro-USD for each byte of the request and some more, and two for each of a hundred tokens.
+        let needs = format!("0.00{}", body(client, model, "").len() + 1024 + 200);
+        let needs = needs.trim_end_matches('0');
+        let message = format!(
+            "Insufficient balance: 0.0001 USD left, and this request may cost up to {needs} USD. Ask for fewer output tokens or a top-up."
+        );
+        assert_eq!((response.status, member(&response.body, "error.message")), (402, message));
+        assert_eq!(response.header("x-should-retry"), Some("false"));
+    }
     assert!(mock.seen().is_empty(), "nothing was asked for");
     assert_eq!(call(&gateway, 0, "v/free", "").status, 200, "what costs nothing needs no money");
     gateway.command(&["account", "top-up", "default", "1"]);
@@ -165,7 +212,8 @@ fn a_spending_limit_holds_for_its_key() {
     gateway.command(&["key", "set", &id, "--spending-limit", "0.000006"]);
     let refused = || call(&gateway, 0, "v/chat", "");
     assert!(eventually(Duration::from_secs(1), || refused().status == 402));
-    assert!(refused().body.contains("The spending limit of this API key, 0.000006 USD, is reached."));
+    let told = refused().body;
+    assert!(told.contains("the total budget of this API key has 0.000006 USD left"), "{told}");
     gateway.command(&["key", "set", &id, "--spending-limit", "unlimited"]);
     assert!(eventually(Duration::from_secs(1), || refused().status == 200));
 }
@@ -460,7 +508,7 @@ fn a_disk_that_is_full_or_fails_refuses_calls_and_loses_nothing() {
 }
 
 /// Calls until the gateway dies; counts the answers that were seen to their ends.
-fn call_until_death(port: u16, key: &str, complete: &AtomicU64) {
+pub(crate) fn call_until_death(port: u16, key: &str, complete: &AtomicU64) {
     for n in 0.. {
         let Ok(stream) = std::net::TcpStream::connect(("127.0.0.1", port)) else { return };
         drop(stream);

@@ -21,7 +21,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("protocol", &["canon", "failure", "json", "sse"]),
     ("provider", &["canon", "located", "protocol"]),
     ("money", &[]),
-    ("store", &["private"]),
+    ("store", &["money", "private"]),
     ("auth", &["failure", "money", "repeated", "store"]),
     ("limit", &["auth", "failure"]),
     ("meter", &["auth", "canon", "money", "private", "repeated", "store"]),

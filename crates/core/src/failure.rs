@@ -24,6 +24,7 @@ struct FailureFields {
     allow: Option<&'static str>,
     retry_after: Option<u64>,
     should_retry: Option<bool>,
+    budget_reset: Option<String>,
     detail: Option<String>,
     body: Option<Bytes>,
     work: Work,
@@ -72,6 +73,8 @@ pub enum Kind {
     InsufficientBalance,
     /// The account has no wallet, and the call costs something.
     NoWallet,
+    /// A budget of the key or the account does not cover the call.
+    BudgetExceeded,
     /// The model is unknown, hidden or not allowed for the key.
     ModelNotFound,
     /// The provider does not know the model. Another one may.
@@ -144,6 +147,7 @@ impl Failure {
             allow: None,
             retry_after: None,
             should_retry: None,
+            budget_reset: None,
             detail: None,
             body: None,
             work: Work::Failed,
@@ -225,6 +229,13 @@ impl Failure {
     #[must_use]
     pub fn with_should_retry(mut self, retry: bool) -> Self {
         self.0.should_retry = Some(retry);
+        self
+    }
+
+    /// Sets the time at which the next window of the budget begins that was exceeded.
+    #[must_use]
+    pub fn with_budget_reset(mut self, time: impl Into<String>) -> Self {
+        self.0.budget_reset = Some(time.into());
         self
     }
 
@@ -329,6 +340,12 @@ impl Failure {
         self.0.retry_after.or(default)
     }
 
+    /// Returns the value of the `x-crossmodel-budget-reset` header.
+    #[must_use]
+    pub fn budget_reset(&self) -> Option<&str> {
+        self.0.budget_reset.as_deref()
+    }
+
     /// Returns the value of the `x-should-retry` header.
     #[must_use]
     pub fn should_retry(&self) -> Option<bool> {
@@ -366,6 +383,7 @@ impl Kind {
             Self::AccountInactive => (401, AUTH, "user_inactive", AUTH),
             Self::InsufficientBalance => (402, BILLING, "insufficient_balance", BILLING),
             Self::NoWallet => (402, BILLING, "no_wallet", BILLING),
+            Self::BudgetExceeded => (402, BILLING, "budget_exceeded", BILLING),
             Self::ModelNotFound | Self::UnknownToProvider => {
                 (404, REQUEST, "model_not_found", "not_found_error")
             }

@@ -73,7 +73,7 @@ fn parameters(route: &Route) -> Value {
     for Parameter(name, meaning) in route.parameters {
         all.push(json!({ "name": name, "in": "query", "description": meaning, "schema": text }));
     }
-    if matches!(route.method, "PATCH" | "DELETE") {
+    if matches!(route.method, "PATCH" | "PUT" | "DELETE") {
         let meaning = "The version that the object must have.";
         all.push(json!({ "name": "If-Match", "in": "header", "description": meaning, "schema": text }));
     }

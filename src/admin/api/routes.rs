@@ -4,13 +4,13 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use crate::admin::error::{Code, OperationResult};
 use crate::admin::model::{
-    Account, AccountPatch, AuditRow, Instance, Key, KeyLookup, KeyPatch, List, Model, NewAccount, NewKey,
-    NewToken, Rotation, Status, Token, TopUp, Transaction,
+    Account, AccountPatch, AuditRow, Budgets, Instance, Key, KeyLookup, KeyPatch, List, Model, NewAccount,
+    NewBudgets, NewKey, NewToken, Payment, Rotation, Status, Token, Transaction,
 };
 use crate::auth::Role;
 
 use super::call::{Call, Parameter, Reply};
-use super::handlers::{accounts, audit, gateway, keys, tokens};
+use super::handlers::{accounts, audit, budgets, gateway, keys, tokens};
 
 /// One method of one path.
 pub(super) struct Route {
@@ -208,6 +208,28 @@ pub(super) static ROUTES: &[Route] = &[
         ..READ
     },
     Route {
+        path: "/keys/{id}/budgets",
+        id: "listKeyBudgets",
+        summary: "Lists the budgets of a key, and what is spent of them.",
+        answer: Some(schema::<Budgets>),
+        errors: &[Code::NotFound],
+        handler: budgets::of_key,
+        ..READ
+    },
+    Route {
+        method: "PUT",
+        path: "/keys/{id}/budgets",
+        role: Some(Role::Keys),
+        id: "setKeyBudgets",
+        summary: "Replaces the budgets of a key. One whose period and kind stay keeps what was spent.",
+        request: Some(schema::<NewBudgets>),
+        answer: Some(schema::<Budgets>),
+        errors: &[Code::InvalidRequest, Code::NotFound, Code::PreconditionFailed],
+        action: "key.budgets",
+        handler: budgets::set_of_key,
+        ..READ
+    },
+    Route {
         path: "/accounts",
         id: "listAccounts",
         summary: "Lists accounts, newest first.",
@@ -272,13 +294,66 @@ pub(super) static ROUTES: &[Route] = &[
         role: Some(Role::Admin),
         id: "topUp",
         summary: "Adds money to an account.",
-        request: Some(schema::<TopUp>),
+        request: Some(schema::<Payment>),
         status: 201,
         answer: Some(schema::<Transaction>),
         errors: &[Code::InvalidRequest, Code::NotFound, Code::Exists, Code::IdempotencyMismatch],
         action: "wallet.top_up",
         handler: accounts::top_up,
         again: Some(accounts::top_up_again),
+        ..READ
+    },
+    Route {
+        method: "POST",
+        path: "/accounts/{id}/refunds",
+        role: Some(Role::Admin),
+        id: "refund",
+        summary: "Takes money out of an account that no call holds.",
+        request: Some(schema::<Payment>),
+        status: 201,
+        answer: Some(schema::<Transaction>),
+        errors: &[
+            Code::InvalidRequest,
+            Code::NotFound,
+            Code::Exists,
+            Code::BalanceInUse,
+            Code::IdempotencyMismatch,
+        ],
+        action: "wallet.refund",
+        handler: accounts::refund,
+        again: Some(accounts::refund_again),
+        ..READ
+    },
+    Route {
+        path: "/accounts/{id}/transactions",
+        id: "listTransactions",
+        summary: "Lists the top-ups and refunds of an account, newest first.",
+        parameters: &[LIMIT, CURSOR],
+        answer: Some(schema::<List<Transaction>>),
+        errors: &[Code::InvalidRequest, Code::InvalidCursor, Code::NotFound],
+        handler: accounts::transactions,
+        ..READ
+    },
+    Route {
+        path: "/accounts/{id}/budgets",
+        id: "listAccountBudgets",
+        summary: "Lists the budgets of an account, and what is spent of them.",
+        answer: Some(schema::<Budgets>),
+        errors: &[Code::NotFound],
+        handler: budgets::of_account,
+        ..READ
+    },
+    Route {
+        method: "PUT",
+        path: "/accounts/{id}/budgets",
+        role: Some(Role::Admin),
+        id: "setAccountBudgets",
+        summary: "Replaces the budgets of an account. One whose period and kind stay keeps what was spent.",
+        request: Some(schema::<NewBudgets>),
+        answer: Some(schema::<Budgets>),
+        errors: &[Code::InvalidRequest, Code::NotFound, Code::PreconditionFailed],
+        action: "account.budgets",
+        handler: budgets::set_of_account,
         ..READ
     },
     Route {

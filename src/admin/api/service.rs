@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use crate::admin::error::{Code, OperationError, OperationResult};
 use crate::admin::model::{ErrorBody, ErrorDetail, ErrorObject, Members};
 use crate::admin::ops::{Actor, Intent, Operations, Repeatable, Replay, Via};
-use crate::auth::{Role, bearer_token, random_id};
+use crate::auth::{RateLimits, Role, bearer_token, random_id};
 use crate::route::percent_decoded;
 
 use super::call::{Answer, Call, Peer, Query, Reply, Request};
@@ -24,6 +24,8 @@ pub struct Api {
     folder: PathBuf,
     open: fn(&Path) -> OperationResult<Operations>,
     view: Option<Arc<dyn GatewayView>>,
+    /// The rate limits of new keys if no gateway tells them.
+    key_defaults: RateLimits,
     /// Connections to the store that nobody uses.
     idle: Mutex<Vec<Operations>>,
     guard: Guard,
@@ -49,6 +51,12 @@ impl Api {
         Self::opened_by(Operations::open_to_read, folder, None)
     }
 
+    /// Sets the rate limits of new keys for which none are named.
+    #[must_use]
+    pub fn with_key_defaults(self, key_defaults: RateLimits) -> Self {
+        Self { key_defaults, ..self }
+    }
+
     fn opened_by(
         open: fn(&Path) -> OperationResult<Operations>,
         folder: &Path,
@@ -59,6 +67,7 @@ impl Api {
             folder,
             open,
             view,
+            key_defaults: RateLimits::default(),
             idle: Mutex::default(),
             guard: Guard::default(),
             repeats: Repeats::default(),
@@ -93,6 +102,7 @@ impl Api {
             Some(operations) => operations,
             None => (self.open)(&self.folder)?,
         };
+        operations.set_key_defaults(self.view.as_ref().map_or(self.key_defaults, |view| view.key_defaults()));
         let result = operation(&mut operations);
         self.idle.lock().push(operations);
         result

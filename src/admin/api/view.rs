@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::admin::model::{Instance, Model, Status};
-use crate::auth::OperatorToken;
+use crate::auth::{OperatorToken, RateLimits};
 
 /// A running gateway.
 pub trait GatewayView: Send + Sync {
@@ -12,6 +12,9 @@ pub trait GatewayView: Send + Sync {
 
     /// Returns the operators' credentials of the configuration file.
     fn tokens(&self) -> Arc<[OperatorToken]>;
+
+    /// Returns the rate limits of new keys for which none are named.
+    fn key_defaults(&self) -> RateLimits;
 
     /// Returns its state.
     fn status(&self) -> Status;

@@ -8,7 +8,7 @@ use crate::auth::Status;
 use crate::money::Amount;
 
 use super::body::Checked;
-use super::members::{check_name, check_tags, nullable};
+use super::members::{MAX_NOTES_CHARS, check_name, check_tags, check_text, nullable};
 use super::{Moment, Origin, Tags, Usd};
 
 /// An account.
@@ -83,31 +83,44 @@ pub struct AccountPatch {
     pub tags: Option<Option<std::collections::BTreeMap<String, Option<String>>>>,
 }
 
-/// Money to be added to a wallet.
+/// Money to be added to a wallet, or to be taken out.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct TopUp {
+pub struct Payment {
     /// The amount.
     pub amount_usd: Usd,
-    /// The top-up's own name. A top-up whose name is known is not made again. Default: a new one.
+    /// The operator's own name of it, such as an invoice's. What has a known name is not made again. Default: a new
+    /// one.
     pub reference: Option<String>,
+    /// The reason, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
-/// Money that was added to a wallet.
+/// Money that was added to a wallet, or taken out.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Transaction {
     /// `transaction`.
     pub object: String,
+    /// The id.
+    pub id: String,
     /// The account.
     pub account: String,
-    /// `top_up`.
+    /// `top_up` or `refund`.
     pub kind: String,
     /// The amount.
     pub amount_usd: Usd,
-    /// The balance after it.
-    pub balance_usd: Usd,
-    /// Its own name.
+    /// The balance after it; absent in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub balance_usd: Option<Usd>,
+    /// The operator's own name of it.
     pub reference: String,
+    /// The reason, for people.
+    pub reason: Option<String>,
+    /// The operator who has made it; `null` for those from before operators were noted.
+    pub created_by: Option<String>,
+    /// The time at which it was made.
+    pub created_at: Moment,
     /// Whether it had been made already.
     pub repeated: bool,
 }
@@ -131,13 +144,16 @@ impl Checked for AccountPatch {
     }
 }
 
-impl Checked for TopUp {
+impl Checked for Payment {
     fn check(&self, mistakes: &mut Vec<Mistake>) {
         if self.amount_usd.0 == Amount::ZERO {
             mistakes.push(Mistake::new("amount_usd", "the amount must be more than nothing"));
         }
         if let Some(reference) = &self.reference {
             check_name("reference", reference, mistakes);
+        }
+        if let Some(reason) = &self.reason {
+            check_text("reason", reason, MAX_NOTES_CHARS, mistakes);
         }
     }
 }

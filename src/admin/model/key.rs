@@ -110,11 +110,11 @@ pub struct NewKey {
     pub models: Option<Vec<String>>,
     /// Its own aliases.
     pub aliases: Aliases,
-    /// Requests per minute. Default: 60. `null`: unlimited.
+    /// Requests per minute. Default: `key_defaults` of the file. `null`: unlimited.
     #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<u32>")]
     pub rpm: Option<Option<u32>>,
-    /// Tokens per minute. Default: 100000. `null`: unlimited.
+    /// Tokens per minute. Default: `key_defaults` of the file. `null`: unlimited.
     #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<u32>")]
     pub tpm: Option<Option<u32>>,

@@ -3,6 +3,7 @@
 mod account;
 mod audit;
 mod body;
+mod budget;
 mod key;
 mod list;
 mod members;
@@ -12,9 +13,10 @@ mod token;
 mod usd;
 
 pub use crate::auth::Role;
-pub use account::{Account, AccountPatch, NewAccount, TopUp, Transaction, WalletView};
+pub use account::{Account, AccountPatch, NewAccount, Payment, Transaction, WalletView};
 pub use audit::{AuditRow, Members};
 pub(super) use body::{Checked, read_body};
+pub use budget::{Budget, Budgets, NewBudget, NewBudgets};
 pub use key::{Key, KeyLookup, KeyPatch, KeyState, NewKey, Rotation, SecretView};
 pub use list::{ErrorBody, ErrorDetail, ErrorObject, List};
 pub use members::{Origin, Tags};

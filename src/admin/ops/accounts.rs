@@ -3,13 +3,11 @@
 use rusqlite::Connection;
 
 use crate::admin::error::{Code, OperationError, OperationResult};
-use crate::admin::model::{
-    Account, AccountPatch, List, Moment, NewAccount, TopUp, Transaction, Usd, WalletView,
-};
+use crate::admin::model::{Account, AccountPatch, List, Moment, NewAccount, Usd, WalletView};
 use crate::admin::records;
 use crate::admin::records::accounts::AccountRecord;
-use crate::auth::{Status, random_id};
-use crate::meter::{self, Wallet};
+use crate::auth::Status;
+use crate::meter::Wallet;
 use crate::money::Amount;
 
 use super::operations::{Actor, Changed, Intent, Operations, checked, etag, merge};
@@ -140,35 +138,6 @@ impl Operations {
             Ok(changed)
         })
     }
-
-    /// Adds to an account's balance; the first time this makes its wallet. A top-up whose reference is known changes
-    /// nothing.
-    ///
-    /// # Errors
-    /// Fails with [`Code::NotFound`] for an unknown account, with [`Code::Exists`] for a known reference with another
-    /// account or amount, if the amount is wrong, and if the store cannot be written.
-    pub fn top_up(
-        &mut self,
-        intent: &Intent<'_>,
-        account: &str,
-        top_up: &TopUp,
-    ) -> OperationResult<Transaction> {
-        self.change(intent, ("wallet.top_up", account), |transaction, _| {
-            checked(top_up)?;
-            known(transaction, account)?;
-            let reference = top_up.reference.clone().unwrap_or_else(|| random_id("top_"));
-            let Usd(amount) = top_up.amount_usd;
-            let new = meter::top_up(transaction, account, amount, &reference)?;
-            let made = self::transaction(transaction, account, top_up.amount_usd, &reference, !new)?;
-            let after = Some(&made).filter(|_| new);
-            let mut changed = Changed::new(account, Some(account), (None, after), ());
-            // A repeated request reads the transaction by its reference.
-            if intent.repeatable.is_some() {
-                changed.subject.clone_from(&reference);
-            }
-            Ok(changed.with(made))
-        })
-    }
 }
 
 /// Makes an account by its id.
@@ -177,26 +146,7 @@ pub(super) fn ensure_default(operations: &mut Operations, actor: &Actor, id: &st
     operations.create_account(&Intent::of(actor), &new).map(drop)
 }
 
-fn transaction(
-    connection: &Connection,
-    account: &str,
-    amount_usd: Usd,
-    reference: &str,
-    repeated: bool,
-) -> OperationResult<Transaction> {
-    let wallet = Wallet::read(connection, account)?.unwrap_or_default();
-    Ok(Transaction {
-        object: "transaction".to_owned(),
-        account: account.to_owned(),
-        kind: "top_up".to_owned(),
-        amount_usd,
-        balance_usd: Usd(wallet.balance),
-        reference: reference.to_owned(),
-        repeated,
-    })
-}
-
-fn known(connection: &Connection, id: &str) -> OperationResult<AccountRecord> {
+pub(super) fn known(connection: &Connection, id: &str) -> OperationResult<AccountRecord> {
     records::accounts::read(connection, id)?.ok_or_else(|| OperationError::not_found("account", id))
 }
 

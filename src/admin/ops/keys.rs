@@ -112,9 +112,9 @@ impl Operations {
         if account == DEFAULT_ACCOUNT {
             self.ensure_default_account(actor)?;
         }
+        let defaults = self.key_defaults;
         self.change(intent, ("key.create", ""), |transaction, now| {
             let account = known_account(transaction, &account)?;
-            let defaults = RateLimits::default();
             let key = KeyRecord {
                 number: 0,
                 id: random_id("key_"),
@@ -268,7 +268,7 @@ fn apply(key: &mut KeyRecord, patch: &KeyPatch) {
     }
 }
 
-fn known(connection: &Connection, id: &str) -> OperationResult<KeyRecord> {
+pub(super) fn known(connection: &Connection, id: &str) -> OperationResult<KeyRecord> {
     records::keys::read(connection, id)?.ok_or_else(|| OperationError::not_found("key", id))
 }
 

@@ -2,10 +2,12 @@
 
 mod accounts;
 mod audit;
+mod budgets;
 mod difference;
 mod keys;
 mod operations;
 mod page;
+mod payments;
 #[cfg(test)]
 mod tests;
 mod tokens;

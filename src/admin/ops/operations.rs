@@ -10,6 +10,7 @@ use crate::admin::error::{Code, OperationError, OperationResult};
 use crate::admin::model::{AuditRow, Checked, Members, Moment, Origin, Period};
 use crate::admin::records;
 use crate::admin::records::idempotency::IdempotencyRecord;
+use crate::auth::RateLimits;
 use crate::store;
 
 use super::difference::difference;
@@ -18,6 +19,8 @@ use super::difference::difference;
 #[derive(Debug)]
 pub struct Operations {
     pub(super) connection: Connection,
+    /// The rate limits of new keys for which none are named.
+    pub(super) key_defaults: RateLimits,
 }
 
 /// The operator who asks for an operation.
@@ -129,7 +132,7 @@ impl Operations {
     /// # Errors
     /// Fails if the store cannot be opened.
     pub fn open(folder: &Path) -> OperationResult<Self> {
-        Ok(Self { connection: store::open(folder)? })
+        Ok(Self { connection: store::open(folder)?, key_defaults: RateLimits::default() })
     }
 
     /// Opens the store in a data folder only to read it. A change fails.
@@ -137,7 +140,12 @@ impl Operations {
     /// # Errors
     /// Fails if there is no store, or it cannot be read.
     pub fn open_to_read(folder: &Path) -> OperationResult<Self> {
-        Ok(Self { connection: store::open_to_read(folder)? })
+        Ok(Self { connection: store::open_to_read(folder)?, key_defaults: RateLimits::default() })
+    }
+
+    /// Sets the rate limits of new keys for which none are named. They are unlimited at first.
+    pub fn set_key_defaults(&mut self, defaults: RateLimits) {
+        self.key_defaults = defaults;
     }
 
     /// Returns the result of an earlier request with the same idempotency key.

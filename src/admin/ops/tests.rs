@@ -6,8 +6,8 @@ use serde_json::json;
 
 use crate::admin::error::Code;
 use crate::admin::model::{
-    AccountPatch, AuditRow, KeyLookup, KeyPatch, KeyState, NewAccount, NewKey, NewToken, Period, Rotation,
-    TopUp, Usd,
+    AccountPatch, AuditRow, KeyLookup, KeyPatch, KeyState, NewAccount, NewKey, NewToken, Payment, Period,
+    Rotation, Usd,
 };
 use crate::auth::{KeyTable, Role, Status};
 
@@ -173,10 +173,14 @@ fn a_key_moves_between_states_and_accounts() {
     let refused = store.operations.delete_account(&intent, "team").unwrap_err();
     assert_eq!(refused.message, "account 'team' has 1 keys; delete or move them first");
     store.operations.delete_key(&intent, &expired.id).unwrap();
-    let top_up = TopUp { amount_usd: Usd("2".parse().unwrap()), reference: Some("i-1".to_owned()) };
+    let top_up = Payment {
+        amount_usd: Usd("2".parse().unwrap()),
+        reference: Some("i-1".to_owned()),
+        ..Payment::default()
+    };
     for repeated in [false, true] {
         let made = store.operations.top_up(&intent, "team", &top_up).unwrap();
-        assert_eq!((made.repeated, made.balance_usd), (repeated, Usd("2".parse().unwrap())));
+        assert_eq!((made.repeated, made.balance_usd), (repeated, Some(Usd("2".parse().unwrap()))));
     }
     assert_eq!(store.operations.delete_account(&intent, "team").unwrap_err().code, Code::BalanceInUse);
     let top_ups = AuditFilter { action: Some("wallet.top_up".to_owned()), ..AuditFilter::default() };

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use crate::auth::Grant;
 use crate::edge::call::attempts::Attempts;
-use crate::edge::call::estimate::{CostEstimate, OVERHEAD};
+use crate::edge::call::estimate::{CostEstimate, OVERHEAD, Payment};
+use crate::edge::call::money_refusal;
 use crate::edge::call::target::Call;
-use crate::failure::{Failure, Kind, Result};
+use crate::failure::{Failure, Result};
 use crate::limit::{Limiter, RateLimitStatus, Ticket};
-use crate::meter::{self, Bill, Expected, HoldRefusal, Invariant, Ledger, Prices};
+use crate::meter::{self, Bill, Expected, HoldRefusal, Invariant, Ledger, Prices, ServedBy};
 use crate::observe::LimitRefusal;
 use crate::route::Catalog;
 
@@ -29,17 +30,6 @@ pub(in crate::edge) struct Billing {
     /// The limit of its key or account by which the call was refused.
     limit: Option<LimitRefusal>,
     bill: Option<Bill>,
-}
-
-/// Finds the limit by which the ledger has refused a hold. That the store fails is none.
-fn refusing_limit(refusal: HoldRefusal) -> Option<LimitRefusal> {
-    match refusal {
-        HoldRefusal::NoWallet => Some(LimitRefusal::NoWallet),
-        HoldRefusal::Balance(_) => Some(LimitRefusal::Balance),
-        HoldRefusal::Limit(_) => Some(LimitRefusal::Spending),
-        HoldRefusal::InFlight(_) => Some(LimitRefusal::InFlight),
-        HoldRefusal::Store => None,
-    }
 }
 
 impl CostEstimate {
@@ -69,15 +59,20 @@ impl CostEstimate {
             }
             reserved?;
         }
-        let bill = if self.is_paid() {
-            let prices = std::iter::once(call.prices.clone()).chain(elsewhere).map(or_free).collect();
-            let bill = Bill::open(&quotas.ledger, grant, &call.found.entry.id, prices, self.expected).await;
-            bill.map_err(|refusal| {
-                billing.limit = refusing_limit(refusal);
-                refused(refusal)
-            })?
-        } else {
-            Bill::free(&quotas.ledger, grant, self.expected)
+        let bill = match self.payment {
+            Payment::Held { .. } => {
+                let prices = std::iter::once(call.prices.clone()).chain(elsewhere).map(or_free).collect();
+                let bill =
+                    Bill::open(&quotas.ledger, grant, &call.found.entry.id, prices, self.expected).await;
+                bill.map_err(|refusal| {
+                    billing.limit = money_refusal::refusing_limit(refusal);
+                    money_refusal::failure(refusal, &grant.account)
+                })?
+            }
+            Payment::Tracked => {
+                Bill::track(&quotas.ledger, grant, or_free(call.prices.clone()), self.expected)
+            }
+            Payment::Free => Bill::free(&quotas.ledger, grant, self.expected),
         };
         self.limit(&bill);
         billing.bill = Some(bill);
@@ -90,10 +85,10 @@ impl CostEstimate {
     /// Returns 503 if the target has prices but no money is set aside.
     pub(in crate::edge) fn elsewhere(&self, billing: &mut Billing, call: &Call) -> Result<Self> {
         let mut estimate = *self;
-        if call.prices.is_some() && !billing.is_held() {
+        if self.payment != Payment::Tracked && call.prices.is_some() && !billing.is_held() {
             let id = &call.found.entry.id;
             meter::violated(Invariant::UnheldCall, format_args!("a call of {id} has no hold"));
-            return Err(refused(HoldRefusal::Store));
+            return Err(money_refusal::failure(HoldRefusal::Store, ""));
         }
         if let Some(bill) = &mut billing.bill {
             bill.charge_by(&or_free(call.prices.clone()));
@@ -232,12 +227,23 @@ impl Billing {
     fn close(&mut self, catalog: &Catalog, attempts: &Attempts, close: impl FnOnce(&mut Bill)) {
         let Some(bill) = &mut self.bill else { return };
         price_others(bill, catalog, attempts);
+        bill.answered_by(served_by(attempts));
         close(bill);
         // The reservation stays for a bill that is not closed.
         if let (Some(charge), Some(ticket)) = (bill.charge(), &mut self.ticket) {
             ticket.settle(charge.usage.prompt().saturating_add(charge.usage.output));
         }
     }
+}
+
+/// Returns the model and the provider of the last attempt. A call without tokens is counted for the entry of the model in
+/// the catalog, because a caller may invent names that a wildcard allows.
+fn served_by(attempts: &Attempts) -> ServedBy {
+    let Some(call) = &attempts.call else { return ServedBy::default() };
+    let found = &call.found;
+    let is_known = attempts.answer.usage.is_some() || *found.id == *found.entry.id;
+    let model = if is_known { Arc::clone(&found.id) } else { found.entry.id.as_str().into() };
+    ServedBy { model, provider: Arc::clone(&call.provider().name) }
 }
 
 /// Tells the bill the prices of other models, if one has answered or was called within the call.
@@ -258,30 +264,6 @@ fn price_others(bill: &mut Bill, catalog: &Catalog, attempts: &Attempts) {
         if let Some(prices) = prices(model) {
             bill.inner_at(model, prices);
         }
-    }
-}
-
-/// Returns the failure for a client whose money cannot be set aside.
-fn refused(refusal: HoldRefusal) -> Failure {
-    let insufficient = |message: String| Failure::new(Kind::InsufficientBalance, message);
-    match refusal {
-        HoldRefusal::NoWallet => Failure::new(Kind::NoWallet, "The account of this API key has no wallet.")
-            .with_should_retry(false),
-        HoldRefusal::Balance(balance) => {
-            insufficient(format!("Insufficient balance: {balance} USD is less than this request can cost."))
-                .with_should_retry(false)
-        }
-        HoldRefusal::Limit(limit) => {
-            insufficient(format!("The spending limit of this API key, {limit} USD, is reached."))
-                .with_should_retry(false)
-        }
-        HoldRefusal::InFlight(balance) => {
-            insufficient(format!("Other requests in flight hold too much of the balance of {balance} USD."))
-                .with_retry_after(1)
-                .with_should_retry(true)
-        }
-        HoldRefusal::Store => Failure::new(Kind::Unavailable, "Requests cannot be paid for at the moment.")
-            .with_code("db_error"),
     }
 }
 

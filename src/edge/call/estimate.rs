@@ -8,8 +8,14 @@ use crate::translate::BYTES_PER_TOKEN;
 /// The way in which a call is paid for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::edge) enum Payment {
-    /// Money is held for it before it goes anywhere: it has a price at one of its targets.
-    Held,
+    /// Money is held for it before it goes anywhere: it has a price at one of its targets, and a wallet or a budget
+    /// that limits it.
+    Held {
+        /// Whether it is refused if its account has no wallet.
+        needs_wallet: bool,
+    },
+    /// Its cost is counted, and nobody pays for it.
+    Tracked,
     /// It costs nothing.
     Free,
 }
@@ -22,6 +28,7 @@ pub(in crate::edge) struct CostEstimate {
     /// The limit of tokens for each answer, so that it costs no more than is set aside: the client's own limit, or
     /// a lower one. Absent for calls that are not paid for.
     pub(in crate::edge) output_cap: Option<u64>,
+    pub(in crate::edge) payment: Payment,
     choices: u64,
     /// Whether the limit changes nothing, because the client wants no more, or the model cannot write more.
     harmless: bool,
@@ -59,21 +66,17 @@ impl CostEstimate {
             output_most: output.saturating_mul(head.choices),
             output_least: output_least.saturating_mul(head.choices),
             extras: extras(&head.demand, head.choices),
+            needs_wallet: payment == Payment::Held { needs_wallet: true },
         };
         // Some providers refuse a low limit, but the client's own limit is passed on: it may even ask for no
         // output, only to fill the prompt cache.
         let cap = wanted.map_or(output, |wanted| wanted.min(most));
-        let output_cap = (payment == Payment::Held).then_some(cap);
+        let output_cap = matches!(payment, Payment::Held { .. }).then_some(cap);
         let harmless = match wanted {
             Some(wanted) => wanted <= cap,
             None => caps.max_output.is_some_and(|known| known <= cap),
         };
-        Self { expected, context_window, output_cap, choices: head.choices, harmless }
-    }
-
-    /// Whether the call is paid for.
-    pub(in crate::edge) fn is_paid(&self) -> bool {
-        self.output_cap.is_some()
+        Self { expected, context_window, output_cap, payment, choices: head.choices, harmless }
     }
 
     /// Limits the answer to what is paid for.

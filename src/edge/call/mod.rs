@@ -10,6 +10,7 @@ pub(in crate::edge) mod endpoint;
 pub(in crate::edge) mod estimate;
 pub(in crate::edge) mod fallback;
 pub(in crate::edge) mod leaving;
+pub(in crate::edge) mod money_refusal;
 pub(in crate::edge) mod outcome;
 pub(in crate::edge) mod priced;
 pub(in crate::edge) mod record;

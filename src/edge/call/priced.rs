@@ -58,7 +58,7 @@ pub(in crate::edge) fn prices<'f>(
 /// # Errors
 /// Returns 400 if the name asks a router for a web search that has no price.
 fn check_name(prices: &Prices, found: &ResolvedModel) -> Result<()> {
-    let searches = found.entry.id != found.id && found.id.to_ascii_lowercase().contains(SEARCHING);
+    let searches = *found.entry.id != *found.id && found.id.to_ascii_lowercase().contains(SEARCHING);
     if searches && !covers(prices, &found.entry, Service::WebSearch) {
         return Err(refused(Service::WebSearch.name(), "model".to_owned(), setting(Service::WebSearch)));
     }

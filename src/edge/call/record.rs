@@ -107,7 +107,7 @@ impl CallContext {
             protocol: self.request.endpoint.and_then(Endpoint::protocol).map(|protocol| protocol.as_str()),
             client_protocol_version: version_name(request.version),
             requested_model: self.request.requested_model.as_deref().map(cut),
-            model: call.map(|call| call.found.id.as_str()),
+            model: call.map(|call| &*call.found.id),
             provider: call.map(|call| &*call.provider().name),
             upstream_model: call.map(|call| call.upstream_model.as_str()).map(cut),
             served_model: self.attempts.answer.served.as_deref().filter(|name| is_model_name(name)).map(cut),

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
-use crate::auth::OperatorToken;
-use crate::config::{Config, Cors, Limits, Switch};
+use crate::auth::{OperatorToken, RateLimits};
+use crate::config::{BillingMode, Config, Cors, Limits};
 use crate::edge::call::call_guard::Drains;
 use crate::edge::call::retry_budget::RetryBudget;
 use crate::edge::call::shutdown::Shutdown;
@@ -21,7 +21,7 @@ pub(in crate::edge) struct Snapshot {
     pub(in crate::edge) catalog: Catalog,
     pub(in crate::edge) limits: Limits,
     pub(in crate::edge) cors: Cors,
-    pub(in crate::edge) billing: Switch,
+    pub(in crate::edge) billing: BillingMode,
     pub(in crate::edge) budget: Arc<RetryBudget>,
     pub(in crate::edge) drains: Arc<Drains>,
     pub(in crate::edge) shutdown: Arc<Shutdown>,
@@ -30,6 +30,8 @@ pub(in crate::edge) struct Snapshot {
     pub(in crate::edge) tenants: Arc<Tenants>,
     /// The operators' credentials of the configuration file.
     pub(in crate::edge) operators: Arc<[OperatorToken]>,
+    /// The rate limits of new keys.
+    pub(in crate::edge) key_defaults: RateLimits,
     upstreams: HashMap<Arc<str>, Arc<Upstream>>,
     /// The metrics in which calls are counted; absent if they are off.
     pub(in crate::edge) metrics: Option<Arc<Metrics>>,
@@ -63,6 +65,7 @@ impl Snapshot {
             keys: Arc::new(secrets.collect()),
             tenants: Arc::clone(tenants),
             operators: config.admin.iter().flat_map(|admin| admin.tokens.iter().cloned()).collect(),
+            key_defaults: config.key_defaults,
             upstreams: config.providers.iter().map(|p| (Arc::clone(&p.name), upstream(p))).collect(),
             metrics: config.metrics.is_on().then(|| Arc::clone(metrics)),
             targets: catalog.entries().iter().map(|entry| (entry.id.clone(), unknown(entry))).collect(),

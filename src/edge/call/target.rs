@@ -145,7 +145,7 @@ impl Call {
             path: operation.path(choice.protocol),
             upstream_model,
             caps,
-            prices: target.prices.clone().filter(|_| snapshot.billing.is_on()),
+            prices: target.prices.clone().filter(|_| snapshot.billing.counts_cost()),
             health: Arc::clone(&target.health),
             metrics: snapshot.target_metrics(&found.entry, choice.target),
             body: Bytes::new(),

@@ -20,7 +20,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
-use crate::auth::{self, Grant, KeyTable, OperatorToken};
+use crate::auth::{self, Grant, KeyTable, OperatorToken, RateLimits};
 use crate::config::{self, Config, ConfigStatus, Limits};
 use crate::console::{Console, Sources};
 use crate::edge::call::billing::Quotas;
@@ -217,7 +217,7 @@ impl Gateway {
             most_calls: snapshot.limits.calls,
             connections: self.0.connections.total(),
             ledger: &self.0.quotas.ledger,
-            billing: snapshot.billing.is_on(),
+            billing: snapshot.billing.counts_cost(),
             access_dropped: self.0.access.dropped(),
         })
     }
@@ -225,6 +225,11 @@ impl Gateway {
     /// Returns the operators' credentials of the configuration file.
     pub(in crate::edge) fn operators(&self) -> Arc<[OperatorToken]> {
         Arc::clone(&self.0.snapshot.load().operators)
+    }
+
+    /// Returns the rate limits of new keys.
+    pub(in crate::edge) fn key_defaults(&self) -> RateLimits {
+        self.0.snapshot.load().key_defaults
     }
 
     /// Passes a sample of the metrics to the console.

@@ -76,8 +76,11 @@ pub(in crate::edge) async fn admit(
     let Plan { mut head, found, mut choices, conversation } =
         find_targets(request, client, hint, body.bytes())?;
     let mut spared = None;
-    let counts_money = operation.infers() && request.snapshot.billing.is_on();
-    if counts_money && let Err(refusal) = priced::retain(&mut choices, &found, &head.demand) {
+    let mode = request.snapshot.billing;
+    let costs = operation.infers() && mode.counts_cost();
+    let pays =
+        costs && request.grant.as_ref().is_some_and(|key| mode.requires_wallet() || key.has_limited_money());
+    if pays && let Err(refusal) = priced::retain(&mut choices, &found, &head.demand) {
         let can_spare = !request.is_strict(&found.entry);
         let spare = can_spare.then(|| priced::spare(&choices, &found, body.bytes(), members)).flatten();
         let Spare { edits, paths } = spare.ok_or(refusal)?;
@@ -94,7 +97,11 @@ pub(in crate::edge) async fn admit(
     let elsewhere: Vec<_> =
         choices.iter().map(|choice| priced::prices(choice, &call.found).cloned()).collect();
     let is_priced = call.prices.is_some() || elsewhere.iter().any(Option::is_some);
-    let payment = if counts_money && is_priced { Payment::Held } else { Payment::Free };
+    let payment = match is_priced && costs {
+        false => Payment::Free,
+        true if pays => Payment::Held { needs_wallet: mode.requires_wallet() },
+        true => Payment::Tracked,
+    };
     let strict = request.is_strict(&call.found.entry);
     let mut estimate = CostEstimate::of(&call, &head, body.bytes().len(), payment, strict);
     let wanted = estimate.output_cap;

@@ -106,6 +106,9 @@ pub(in crate::edge) fn failed_head(failure: &Failure) -> pingora::Result<Respons
     if let Some(retry) = failure.should_retry() {
         head.insert_header("x-should-retry", if retry { "true" } else { "false" })?;
     }
+    if let Some(time) = failure.budget_reset() {
+        head.insert_header("x-crossmodel-budget-reset", time)?;
+    }
     if let Some(methods) = failure.allow() {
         head.insert_header(header::ALLOW, methods)?;
     }

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use crate::admin::api::GatewayView;
 use crate::admin::model::{Condition, ConditionStatus, Instance, Model, ModelTarget, Moment, Status};
-use crate::auth::OperatorToken;
+use crate::auth::{OperatorToken, RateLimits};
 use crate::config::Config;
 use crate::edge::gateway::Gateway;
 use crate::route::{self, Catalog};
@@ -73,6 +73,10 @@ impl GatewayView for RunningGateway {
 
     fn tokens(&self) -> Arc<[OperatorToken]> {
         self.gateway.operators()
+    }
+
+    fn key_defaults(&self) -> RateLimits {
+        self.gateway.key_defaults()
     }
 
     fn status(&self) -> Status {

@@ -2,6 +2,7 @@
 
 pub(super) mod accounts;
 pub(super) mod audit;
+pub(super) mod budgets;
 pub(super) mod gateway;
 pub(super) mod keys;
 pub(super) mod tokens;

@@ -1,0 +1,73 @@
+//! Operations on the budgets of keys and accounts.
+
+use rusqlite::Connection;
+
+use crate::admin::error::OperationResult;
+use crate::admin::model::{Budget, Budgets, NewBudgets};
+use crate::auth::BudgetOwner;
+use crate::meter;
+
+use super::operations::{Changed, Intent, Operations, etag};
+use super::{accounts, keys};
+
+impl Operations {
+    /// Returns the budgets of a key or an account, with their states.
+    ///
+    /// # Errors
+    /// Fails with [`Code::NotFound`] for an unknown owner, and if the store cannot be read.
+    ///
+    /// [`Code::NotFound`]: crate::admin::Code::NotFound
+    pub fn budgets(&self, owner: BudgetOwner, id: &str) -> OperationResult<Budgets> {
+        read(&self.connection, owner, id)
+    }
+
+    /// Replaces the budgets of a key or an account. A budget whose period and kind stay keeps what was spent.
+    ///
+    /// # Errors
+    /// Fails with [`Code::NotFound`] for an unknown owner, with [`Code::PreconditionFailed`], if the budgets are wrong,
+    /// and if the store cannot be written.
+    ///
+    /// [`Code::NotFound`]: crate::admin::Code::NotFound
+    /// [`Code::PreconditionFailed`]: crate::admin::Code::PreconditionFailed
+    pub fn set_budgets(
+        &mut self,
+        intent: &Intent<'_>,
+        (owner, id): (BudgetOwner, &str),
+        new: &NewBudgets,
+    ) -> OperationResult<Budgets> {
+        let action = match owner {
+            BudgetOwner::Key => "key.budgets",
+            BudgetOwner::Account => "account.budgets",
+        };
+        self.change(intent, (action, id), |transaction, _| {
+            let (account, revision) = found(transaction, owner, id)?;
+            intent.expect(owner.name(), &etag(revision))?;
+            let before = set(&read(transaction, owner, id)?);
+            let budgets: Vec<_> = new.budgets.iter().map(meter::NewBudget::from).collect();
+            meter::set_budgets(transaction, (owner, id), &budgets)?;
+            let after = read(transaction, owner, id)?;
+            let changed = Changed::new(id, Some(&account), (Some(&before), Some(&set(&after))), ());
+            Ok(changed.with(after))
+        })
+    }
+}
+
+/// Returns the account and the revision of a budget's owner.
+fn found(connection: &Connection, owner: BudgetOwner, id: &str) -> OperationResult<(String, i64)> {
+    Ok(match owner {
+        BudgetOwner::Key => keys::known(connection, id).map(|key| (key.account, key.revision))?,
+        BudgetOwner::Account => {
+            accounts::known(connection, id).map(|account| (account.id, account.revision))?
+        }
+    })
+}
+
+fn read(connection: &Connection, owner: BudgetOwner, id: &str) -> OperationResult<Budgets> {
+    let states = meter::budgets(connection, (owner, id))?;
+    Ok(Budgets { data: states.into_iter().map(Budget::from).collect() })
+}
+
+/// Returns budgets without their states.
+fn set(budgets: &Budgets) -> NewBudgets {
+    NewBudgets { budgets: budgets.data.iter().map(Into::into).collect() }
+}
