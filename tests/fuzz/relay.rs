@@ -24,6 +24,11 @@ fn responses() {
 }
 
 #[test]
+fn gemini() {
+    relayed(ProtocolId::Gemini);
+}
+
+#[test]
 fn messages() {
     relayed(ProtocolId::Messages);
 }

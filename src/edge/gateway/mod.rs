@@ -372,7 +372,7 @@ impl ProxyHttp for Gateway {
     ) -> pingora::Result<()> {
         let call = ctx.attempts.call().map_err(hook_error)?;
         *head = match &call.bridged {
-            Some(_) => headers::for_bridge(call.provider(), call.protocol, call.path, call.body.len())?,
+            Some(_) => headers::for_bridge(call.provider(), call.protocol, &call.path(), call.body.len())?,
             None => headers::to_provider(session.req_header(), &ctx.request, call)?,
         };
         headers::trace(head, &ctx.attempts.trace)

@@ -24,17 +24,21 @@ use crate::provider::{Auth, Provider};
 /// Returns the credential of a request. The endpoint's own header comes first, and another one counts only if that
 /// is absent or empty. A credential in the query is ignored.
 pub(in crate::edge) fn credential(headers: &HeaderMap, protocol: Option<ProtocolId>) -> Option<&str> {
-    let endpoint_is_openai = protocol.is_some_and(|protocol| !protocol.is_anthropic());
     let text = |name: &str| headers.get(name).map(|value| value.to_str().map_or(MALFORMED, str::trim));
     let named = |name: &str| text(name).filter(|text| !text.is_empty());
     // A scheme without a token counts as an empty header.
     // Any other scheme is a credential all the same, only not a valid one.
     let token = |text| bearer_token(text).unwrap_or(MALFORMED);
     let bearer = || named("authorization").filter(|text| !text.eq_ignore_ascii_case("bearer")).map(token);
-    if endpoint_is_openai {
-        bearer().or_else(|| named("x-api-key")).or_else(|| named("api-key"))
-    } else {
-        named("x-api-key").or_else(bearer)
+    match protocol {
+        Some(ProtocolId::Chat | ProtocolId::Responses) => {
+            bearer().or_else(|| named("x-api-key")).or_else(|| named("api-key"))
+        }
+        Some(ProtocolId::Gemini) => named("x-goog-api-key")
+            .or_else(bearer)
+            .or_else(|| named("x-api-key"))
+            .or_else(|| named("api-key")),
+        Some(ProtocolId::Messages) | None => named("x-api-key").or_else(bearer),
     }
 }
 
@@ -84,7 +88,8 @@ pub(in crate::edge) fn to_provider(
     call: &Call,
 ) -> pingora::Result<RequestHeader> {
     let (provider, protocol) = (call.provider(), call.protocol);
-    let target = format!("{}{}{}", provider.path(protocol), call.path, beta_query(client));
+    let query = if protocol.is_anthropic() { beta_query(client) } else { "" };
+    let target = format!("{}{}{query}", provider.path(protocol), call.path());
     let fields = client.headers.len() + OWN_FIELDS;
     let mut head = RequestHeader::build_no_case("POST", target.as_bytes(), Some(fields))?;
     head.insert_header(header::HOST, provider.base_url.authority.as_str())?;
@@ -223,6 +228,7 @@ fn sign(head: &mut RequestHeader, provider: &Provider, protocol: ProtocolId) -> 
             head.insert_header(header::AUTHORIZATION, value)
         }
         Auth::XApiKey => head.insert_header("x-api-key", sensitive(key.expose_secret().to_owned())?),
+        Auth::XGoogApiKey => head.insert_header("x-goog-api-key", sensitive(key.expose_secret().to_owned())?),
         Auth::None => Ok(()),
     }
 }

@@ -31,6 +31,23 @@ pub struct Caps {
     pub mid_system: bool,
     /// Whether it can search the web.
     pub web_search: bool,
+    /// The budgets for thinking that a model takes, in tokens; absent: unknown.
+    pub budgets: Option<BudgetRange>,
+    /// Whether functions may stand beside a web search and beside a schema for the answer.
+    pub mixed_tools: bool,
+    /// Whether results of tools may hold media.
+    pub result_media: bool,
+}
+
+/// The budgets for thinking that a model takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BudgetRange {
+    /// The lowest budget of a model that thinks, in tokens.
+    pub min: u64,
+    /// The highest budget, in tokens.
+    pub max: u64,
+    /// Whether thinking can be switched off.
+    pub can_be_off: bool,
 }
 
 /// The sampling parameters that a model accepts.
@@ -143,6 +160,9 @@ impl Caps {
             prefill: true,
             mid_system: false,
             web_search: false,
+            budgets: None,
+            mixed_tools: true,
+            result_media: true,
         }
     }
 
@@ -225,6 +245,7 @@ impl Line {
             prefill: self.prefill,
             mid_system: self.mid_system,
             web_search: true,
+            ..Caps::foreign()
         }
     }
 }

@@ -492,6 +492,9 @@ mod tests {
             (ProtocolId::Responses, ProtocolId::Messages, "max_tokens"),
             (ProtocolId::Messages, ProtocolId::Chat, "max_tokens"),
             (ProtocolId::Messages, ProtocolId::Responses, "max_output_tokens"),
+            (ProtocolId::Chat, ProtocolId::Gemini, "maxOutputTokens"),
+            (ProtocolId::Responses, ProtocolId::Gemini, "maxOutputTokens"),
+            (ProtocolId::Messages, ProtocolId::Gemini, "maxOutputTokens"),
         ] {
             let profile = Profile::default();
             let caps = Caps::of(upstream, "m", &profile);
