@@ -32,6 +32,7 @@ mod errors;
 mod failover;
 mod forms;
 mod frames;
+mod gemini;
 mod health;
 mod hostile;
 mod intake;

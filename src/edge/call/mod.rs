@@ -8,6 +8,7 @@ pub(in crate::edge) mod context;
 pub(in crate::edge) mod endpoint;
 pub(in crate::edge) mod estimate;
 pub(in crate::edge) mod fallback;
+pub(in crate::edge) mod gemini_path;
 pub(in crate::edge) mod leaving;
 pub(in crate::edge) mod outcome;
 pub(in crate::edge) mod priced;

@@ -10,6 +10,7 @@ use crate::auth::bearer_token;
 use crate::edge::call::attempts::Attempts;
 use crate::edge::call::billing::Billing;
 use crate::edge::call::endpoint::Endpoint;
+use crate::edge::call::gemini_path;
 use crate::edge::call::request_info::RequestInfo;
 use crate::edge::call::target::Call;
 use crate::edge::request::cors;
@@ -46,6 +47,19 @@ pub(in crate::edge) fn credential(headers: &HeaderMap, protocol: Option<Protocol
 pub(in crate::edge) fn is_anthropic(headers: &HeaderMap) -> bool {
     let key = headers.get("x-api-key").is_some_and(|value| !value.is_empty());
     key || headers.contains_key("anthropic-version")
+}
+
+/// Whether a request comes from one of Google's clients, by its path or, on an endpoint that others use too, by its key.
+pub(in crate::edge) fn is_google(request: &RequestHeader) -> bool {
+    let path = request.uri.path();
+    let has_key = request.headers.get("x-goog-api-key").is_some_and(|value| !value.is_empty());
+    gemini_path::is_preview(path) || has_key && path.starts_with("/v1/models")
+}
+
+/// Whether a key stands in the query, where it would be logged by everybody on the way.
+pub(in crate::edge) fn has_key_in_query(request: &RequestHeader) -> bool {
+    let mut parameters = request.uri.query().unwrap_or_default().split('&');
+    parameters.any(|parameter| parameter.starts_with("key="))
 }
 
 /// Whether the client prefers a refusal to a loss.

@@ -77,6 +77,13 @@ pub trait Protocol: fmt::Debug + Send + Sync {
         self.count_path().map(Cow::Borrowed)
     }
 
+    /// Returns the edit that puts the model and the form of the answer, which the path of a request names, at the end of
+    /// its body; `None` in protocols whose bodies name both, and for a body that is no object.
+    fn addressed(&self, body: &[u8], model: &str, form: Form) -> Option<Edit> {
+        let _ = (body, model, form);
+        None
+    }
+
     /// Returns the edits of a relayed request that remove the members that the path stands for, and that name the
     /// provider's `model` wherever else the request does; `None` in protocols whose paths name no model.
     fn address_edits(&self, body: &[u8], model: &str) -> Option<Vec<Edit>> {

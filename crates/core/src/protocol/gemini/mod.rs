@@ -62,6 +62,10 @@ impl Protocol for Gemini {
         Vec::new()
     }
 
+    fn addressed(&self, body: &[u8], model: &str, form: Form) -> Option<Edit> {
+        relay::request::addressed(body, model, form)
+    }
+
     fn address_edits(&self, body: &[u8], model: &str) -> Option<Vec<Edit>> {
         Some(relay::request::address_edits(body, model))
     }

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::canon::Form;
 use crate::failure::Kind;
 use crate::json::{self, Edit, Lenient as _, Name};
 use crate::protocol::RequestMembers;
@@ -44,6 +45,15 @@ pub(in crate::protocol::gemini) static MEMBERS: RequestMembers = RequestMembers 
     refusal: Kind::Unsupported,
 };
 
+/// Returns the edit that puts `model` and `stream` at the end of a body, where they count whatever else it holds.
+pub(in crate::protocol::gemini) fn addressed(body: &[u8], model: &str, form: Form) -> Option<Edit> {
+    let inside = body.trim_ascii_end().strip_suffix(b"}")?;
+    let comma = if inside.trim_ascii_end().ends_with(b"{") { "" } else { "," };
+    let model = json::write::literal(model);
+    let members = format!("{comma}\"model\":{model},\"stream\":{}", form.is_stream());
+    Some((inside.len()..inside.len(), members.into()))
+}
+
 /// Returns the edits that remove `model` and `stream`, which the path of the request stands for, from the end of a
 /// body, and that give the request inside of a count the provider's name of the model.
 pub(in crate::protocol::gemini) fn address_edits(body: &[u8], model: &str) -> Vec<Edit> {
@@ -75,6 +85,17 @@ const NESTED: [&str; 2] = ["generatecontentrequest", "generate_content_request"]
 mod tests {
     use super::*;
     use crate::json::splice;
+
+    #[test]
+    fn the_path_is_written_into_the_body_and_taken_out_again() {
+        for body in ["{}", "{ }", r#"{"contents":[]}"#, "{\"contents\":[],\"model\":\"x\"} \n"] {
+            let edit = addressed(body.as_bytes(), "v/\"m", Form::Stream).unwrap();
+            let with = splice(body.as_bytes(), &[edit]);
+            assert!(std::str::from_utf8(&with).unwrap().contains(r#""model":"v/\"m","stream":true}"#));
+            assert_eq!(splice(&with, &address_edits(&with, "up")), body.as_bytes());
+        }
+        assert!(addressed(b"[]", "m", Form::Whole).is_none());
+    }
 
     #[test]
     fn the_members_at_the_end_go_and_all_else_stays() {
