@@ -15,7 +15,12 @@ fn contents(said: &str) -> String {
     format!(r#"{{ "contents":[{{"role":"user","parts":[{{"text":"{said}"}}]}}] }}"#)
 }
 
-const WHOLE: &str = r#"{"candidates":[{"content":{"role":"model","parts":[{"text":"Hello"}]},"finishReason":"STOP","index":0}],"usageMetadata":{"promptTokenCount":7,"candidatesTokenCount":2,"totalTokenCount":9},"modelVersion":"gemini-3-flash-preview","responseId":"r"}"#;
+/// A stream of one event.
+pub(crate) fn event() -> String {
+    format!("data: {WHOLE}\n\n")
+}
+
+pub(crate) const WHOLE: &str = r#"{"candidates":[{"content":{"role":"model","parts":[{"text":"Hello"}]},"finishReason":"STOP","index":0}],"usageMetadata":{"promptTokenCount":7,"candidatesTokenCount":2,"totalTokenCount":9},"modelVersion":"gemini-3-flash-preview","responseId":"r"}"#;
 
 const CHAT: (&str, &str) =
     ("/v1/chat/completions", r#"{"model":"v/model","messages":[{"role":"user","content":"hi"}]"#);
@@ -46,8 +51,7 @@ fn a_provider_is_called_by_the_path_of_its_model() {
 
 #[test]
 fn a_stream_is_asked_for_as_events() {
-    let last = format!("data: {WHOLE}\n\n");
-    let mock = Mock::new(sse([last.as_bytes()]));
+    let mock = Mock::new(sse([event().as_bytes()]));
     let gateway = in_front_of(&mock, "gemini");
     let response = post(&gateway, CHAT.0, &format!("{},\"stream\":true}}", CHAT.1));
     is_ok(&response);
@@ -252,4 +256,33 @@ fn thinking_of_another_provider_comes_back_from_a_client_that_keeps_signatures_o
             r#"[{"type":"thinking","thinking":"T","signature":"S+/=="},{"type":"tool_use","id":"toolu_1""#;
         assert!(sent.contains(thinking), "{sent}");
     }
+}
+
+#[test]
+fn state_of_the_provider_is_refused_in_a_relay_too() {
+    let mock = Mock::new(json(200, "", WHOLE));
+    let gateway = in_front_of(&mock, "gemini");
+    let file =
+        r#"{"contents":[{"parts":[{"fileData":{"fileUri":"gs://bucket/x.png","mimeType":"image/png"}}]}]}"#;
+    let stored = r#"{"contents":[{"parts":[{"file_data":{"file_uri":"https://generativelanguage.googleapis.com/v1beta/files/x"}}]}]}"#;
+    let cached = r#"{"contents":[{"parts":[{"text":"hi"}]}],"cachedContent":"cachedContents/c"}"#;
+    for body in [file, stored, cached] {
+        let refused = post(&gateway, "/v1beta/models/v/model:generateContent", body);
+        assert_eq!(
+            (refused.status, refused.text("error.status").as_str()),
+            (400, "INVALID_ARGUMENT"),
+            "{body}"
+        );
+    }
+    assert!(mock.seen().is_empty());
+}
+
+#[test]
+fn a_providers_delay_is_told_in_both_places() {
+    let busy = r#"{"error":{"code":429,"message":"Slow down.","status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"34.4s"}]}}"#;
+    let mock = Mock::new(json(429, "", busy));
+    let gateway = in_front_of(&mock, "gemini");
+    let response = post(&gateway, "/v1beta/models/v/model:generateContent", &contents("hi"));
+    assert_eq!((response.status, response.header("retry-after")), (429, Some("35")));
+    assert!(response.body.contains(r#""retryDelay":"35s""#), "{}", response.body);
 }

@@ -335,9 +335,8 @@ impl Gateway {
     }
 
     fn grant(&self, request: &RequestHeader, dialect: ProtocolId, endpoint: Endpoint) -> Result<Grant> {
-        let is_google = dialect == ProtocolId::Gemini;
-        let credential =
-            headers::credential(&request.headers, endpoint.protocol().or(is_google.then_some(dialect)));
+        let google = Some(dialect).filter(|dialect| *dialect == ProtocolId::Gemini);
+        let credential = headers::credential(&request.headers, endpoint.protocol().or(google));
         let missing = match dialect {
             ProtocolId::Gemini if headers::has_key_in_query(request) => {
                 "API keys in the query string are not accepted. Send the header x-goog-api-key."

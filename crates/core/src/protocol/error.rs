@@ -41,6 +41,9 @@ struct GoogleDetailWire<'a> {
     reason: Option<&'a RawValue>,
     #[serde(borrow)]
     violations: Option<&'a RawValue>,
+    /// A duration such as `34.4s`.
+    #[serde(borrow)]
+    retry_delay: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -100,12 +103,26 @@ impl<'a> UpstreamErrorWire<'a> {
             code: string(self.code).or_else(|| self.reason()),
             status: self.code.and_then(|code| code.get().parse().ok()),
             param: string(self.param),
+            retry_after: self.retry_after(),
         }
+    }
+
+    fn details(&self) -> Option<Vec<GoogleDetailWire<'_>>> {
+        serde_json::from_str(self.details?.get()).ok()
+    }
+
+    /// Returns the delay that Google asks for, rounded up.
+    fn retry_after(&self) -> Option<u64> {
+        let delay = self.details()?.iter().find_map(|detail| string(detail.retry_delay))?;
+        let seconds = delay.strip_suffix('s')?;
+        let (whole, part) = seconds.split_once('.').unwrap_or((seconds, ""));
+        let more = u64::from(part.bytes().any(|digit| digit != b'0'));
+        Some(whole.parse::<u64>().ok()?.saturating_add(more).min(MAX_RETRY_DELAY_SECONDS))
     }
 
     /// Returns Google's reason. A quota for a whole day is exceeded until its end, so it has a name of its own.
     fn reason(&self) -> Option<String> {
-        let details: Vec<GoogleDetailWire<'_>> = serde_json::from_str(self.details?.get()).ok()?;
+        let details = self.details()?;
         let is_daily =
             |detail: &GoogleDetailWire<'_>| detail.violations.is_some_and(|all| all.get().contains("PerDay"));
         if details.iter().any(is_daily) {
@@ -180,6 +197,9 @@ pub(super) fn openai_envelope(failure: &Failure) -> Bytes {
     json::write::bytes(&OpenAiEnvelopeWire { error: OpenAiErrorWire::new(failure) })
 }
 
+/// Longest delay before another try, in seconds: an hour, beyond which clients give up.
+const MAX_RETRY_DELAY_SECONDS: u64 = 3600;
+
 /// Maximum number of characters that are kept of an error in plain text.
 const MAX_PLAIN_TEXT_LEN: usize = 500;
 
@@ -197,6 +217,7 @@ mod tests {
             kind: Some("t".into()),
             code: code.map(Into::into),
             param: Some("p".into()),
+            retry_after: None,
         };
         assert_eq!(openai, expected(Some("c"), None));
         assert_eq!(
@@ -216,6 +237,8 @@ mod tests {
             (Some("INVALID_ARGUMENT"), Some("API_KEY_INVALID"))
         );
         assert_eq!(key.status, Some(400));
+        let delay = google(r#"{"@type":"t/google.rpc.RetryInfo","retryDelay":"34.4s"}"#);
+        assert_eq!(delay.retry_after, Some(35));
         let quota = google(r#"{"violations":[{"quotaId":"GenerateRequestsPerDayPerProject"}]}"#);
         assert_eq!(quota.code.as_deref(), Some("DAILY_QUOTA_EXCEEDED"));
         assert_eq!(read(r#"{"error":"m"}"#).message, "m");

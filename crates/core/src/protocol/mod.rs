@@ -219,6 +219,11 @@ pub trait Protocol: fmt::Debug + Send + Sync {
         64
     }
 
+    /// Whether the names of tools have to begin with a letter or an underscore.
+    fn names_tools_by_identifiers(&self) -> bool {
+        false
+    }
+
     /// Whether a provider of this protocol knows freeform tools.
     fn takes_custom_tools(&self, profile: &Profile) -> bool {
         let _ = profile;

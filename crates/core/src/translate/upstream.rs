@@ -37,7 +37,7 @@ pub fn read_error(status: u16, error: &UpstreamError, retry_after: Option<u64>) 
         true => failure,
         false => failure.without_blame(),
     };
-    match retry_after {
+    match retry_after.or(error.retry_after) {
         Some(seconds) if matches!(failure.status(), 429 | 503) => failure.with_retry_after(seconds),
         _ => failure,
     }

@@ -127,6 +127,10 @@ impl Protocol for Gemini {
         encode::request::write(request, target, names, losses, out)
     }
 
+    fn names_tools_by_identifiers(&self) -> bool {
+        true
+    }
+
     fn decoder(&self, _profile: &Profile) -> Box<dyn Decode> {
         Box::new(decode::stream::GeminiDecoder::default())
     }
