@@ -57,12 +57,11 @@ pub(in crate::protocol::gemini) fn addressed(body: &[u8], model: &str, form: For
 /// Returns the edits that remove `model` and `stream`, which the path of the request stands for, from the end of a
 /// body, and that give the request inside of a count the provider's name of the model.
 pub(in crate::protocol::gemini) fn address_edits(body: &[u8], model: &str) -> Vec<Edit> {
-    let (mut edits, mut last, mut count) = (Vec::new(), [None, None], 0);
+    let (mut edits, mut last) = (Vec::new(), [None, None]);
     for member in json::members(body).lenient() {
         let [_, second] = last;
         // The quote stands before the key.
         last = [second, Some((member.key, member.key_span.start - 1, member.span.end))];
-        count += 1;
         let is_nested = Name::read(member.key).is_some_and(|name| NESTED.iter().any(|known| name.is(known)));
         for inner in json::members(member.value).lenient().filter(|inner| is_nested && inner.is("model")) {
             let literal = json::write::literal(&format!("models/{model}"));
@@ -71,8 +70,8 @@ pub(in crate::protocol::gemini) fn address_edits(body: &[u8], model: &str) -> Ve
         }
     }
     if let [Some((b"model", begin, _)), Some((b"stream", _, end))] = last {
-        // With the comma before it.
-        let begin = if count > 2 { begin - 1 } else { begin };
+        let before = body.get(..begin).unwrap_or_default().trim_ascii_end();
+        let begin = if before.ends_with(b",") { before.len() - 1 } else { begin };
         edits.push((begin..end, Bytes::new()));
     }
     edits
@@ -102,6 +101,7 @@ mod tests {
         for (body, expected) in [
             (r#"{ "contents": [] ,"model":"v/m","stream":true}"#, r#"{ "contents": [] }"#),
             (r#"{"model":"v/m","stream":true}"#, "{}"),
+            (r#"{"contents":[], "model":"v/m" , "stream":true }"#, r#"{"contents":[] }"#),
             (
                 r#"{"generateContentRequest":{"model":"models/v/m","contents":[]},"model":"v/m","stream":false}"#,
                 r#"{"generateContentRequest":{"model":"models/up","contents":[]}}"#,
