@@ -129,6 +129,9 @@ fn translate(
             r#""messages":[{"role":"user","content":"hi"}],"tools":[{"type":"function","function":{"name":"f"}}]"#
         }
         ProtocolId::Responses => r#""input":"hi","tools":[{"type":"function","name":"f"}]"#,
+        ProtocolId::Gemini => {
+            r#""contents":[{"role":"user","parts":[{"text":"hi"}]}],"tools":[{"functionDeclarations":[{"name":"f"}]}]"#
+        }
         ProtocolId::Messages => {
             r#""max_tokens":9000,"messages":[{"role":"user","content":"hi"}],"tools":[{"name":"f","input_schema":{}}]"#
         }
@@ -138,6 +141,7 @@ fn translate(
         ProtocolId::Chat => ("openai", "gpt-5.2"),
         ProtocolId::Responses => ("openai", "gpt-5.1"),
         ProtocolId::Messages => ("anthropic", "claude-opus-4-6"),
+        ProtocolId::Gemini => ("gemini", "gemini-3-flash-preview"),
     };
     let profile = Profile::default().with(&preset(name).unwrap().profile);
     let caps = Caps::of(upstream, model, &profile);
@@ -178,7 +182,7 @@ fn page() -> String {
         let others: Vec<_> = ProtocolId::ALL.into_iter().filter(|id| *id != client.id()).collect();
         write!(page, "\n## Clients of {}\n\n| Member |", title(client.id())).unwrap();
         others.iter().for_each(|id| write!(page, " to {} |", title(*id)).unwrap());
-        page.push_str("\n|---|---|---|\n");
+        page.push_str("\n|---|---|---|---|\n");
         for field in client.fields() {
             write!(page, "| `{}` |", field.name).unwrap();
             others.iter().for_each(|id| write!(page, " {} |", word(field, *id)).unwrap());
@@ -204,6 +208,7 @@ fn title(protocol: ProtocolId) -> &'static str {
         ProtocolId::Chat => "Chat Completions",
         ProtocolId::Responses => "Responses",
         ProtocolId::Messages => "Messages",
+        ProtocolId::Gemini => "Gemini",
     }
 }
 
@@ -222,6 +227,7 @@ they speak the same one, everything is relayed as it came.
   without it the answer would be wrong.
 
 Members that no table knows are carried to servers of OpenAI's protocols, unless the provider's profile says
-otherwise (`forward_unknown`), as it does for OpenAI and Azure themselves. On the way to Messages they are lost. This page is written by a test, from the tables that the
+otherwise (`forward_unknown`), as it does for OpenAI and Azure themselves. On the way to Messages and to Gemini they are lost. Members that a Gemini
+request has inside of `generationConfig`, such as `topK`, are treated as the same members of other protocols are. This page is written by a test, from the tables that the
 code itself goes by; the test tries each line.
 ";

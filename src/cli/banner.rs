@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use crossmodel::Config;
+use crossmodel_core::canon::Form;
 use crossmodel_core::protocol::{ProtocolId, REGISTRY};
 
 use super::failure::CommandError;
@@ -60,7 +61,7 @@ fn lines(config: &Config, base: &str, secret: &str, out: &mut dyn Write) -> Resu
         };
         if let Some(entry) = config.catalog.entries().iter().find(speaks) {
             let (header, body) = request(id, secret, &entry.id);
-            let path = protocol.path();
+            let path = protocol.call_path(&entry.id, Form::Whole);
             writeln!(out, "curl {base}/v1{path} -H '{header}' -d '{body}'; echo\n")?;
         }
     }
@@ -75,6 +76,10 @@ fn request(protocol: ProtocolId, secret: &str, model: &str) -> (String, String) 
         ProtocolId::Responses => {
             (bearer, format!("{{\"model\":\"{model}\",\"input\":\"Hello!\",\"stream\":true}}"))
         }
+        ProtocolId::Gemini => (
+            format!("x-goog-api-key: {secret}"),
+            "{\"contents\":[{\"role\":\"user\",\"parts\":[{\"text\":\"Hello!\"}]}]}".to_owned(),
+        ),
         ProtocolId::Messages => (
             format!("x-api-key: {secret}"),
             format!("{{\"model\":\"{model}\",\"max_tokens\":1024,{messages},\"stream\":true}}"),

@@ -91,7 +91,7 @@ impl Provider {
         let known = || preset.protocols.iter().copied().filter(stands).collect();
         let protocols: Vec<_> = settings.protocols.clone().unwrap_or_else(known);
         if protocols.is_empty() {
-            return Err(("protocols", "name at least one of chat, responses, messages".to_owned()));
+            return Err(("protocols", "name at least one of chat, responses, messages, gemini".to_owned()));
         }
         // Servers that need no credential get the one that is set for them.
         let usual = preset.auth.filter(|auth| *auth != Auth::None || key.is_none());
@@ -122,8 +122,11 @@ impl Provider {
     /// Returns the way to send the credential with requests of `protocol`.
     #[must_use]
     pub fn auth(&self, protocol: ProtocolId) -> Auth {
-        let own =
-            if protocol.is_anthropic() { self.messages_auth.unwrap_or(Auth::XApiKey) } else { Auth::Bearer };
+        let own = match protocol {
+            ProtocolId::Messages => self.messages_auth.unwrap_or(Auth::XApiKey),
+            ProtocolId::Gemini => Auth::XGoogApiKey,
+            ProtocolId::Chat | ProtocolId::Responses => Auth::Bearer,
+        };
         self.auth.unwrap_or(own)
     }
 

@@ -45,6 +45,8 @@ pub struct ProtocolBaseUrls {
     pub responses: Option<String>,
     /// The one of Messages, with or without `/v1`.
     pub messages: Option<String>,
+    /// The one of Gemini.
+    pub gemini: Option<String>,
 }
 
 impl ProtocolBaseUrls {
@@ -55,6 +57,7 @@ impl ProtocolBaseUrls {
             ProtocolId::Chat => self.chat.as_deref(),
             ProtocolId::Responses => self.responses.as_deref(),
             ProtocolId::Messages => self.messages.as_deref(),
+            ProtocolId::Gemini => self.gemini.as_deref(),
         }
     }
 

@@ -21,7 +21,7 @@ pub struct ProviderSettings {
     pub base_url: Option<Located<String>>,
     /// A reference to the credential: `env:NAME` or `file:PATH`. Default: none is sent.
     pub key: Option<Located<String>>,
-    /// The way to send the credential. Default: `x-api-key` for Messages, else `bearer`.
+    /// The way to send the credential. Default: `x-api-key` for Messages, `x-goog-api-key` for Gemini, else `bearer`.
     pub auth: Option<Auth>,
     /// Headers that every request to this provider has besides, by name. They replace the client's headers of the same
     /// names. A value is a text or, for a secret, a reference: `env:NAME` or `file:PATH`. Default: none.
@@ -83,6 +83,8 @@ pub enum Auth {
     Bearer,
     /// `x-api-key: …`
     XApiKey,
+    /// `x-goog-api-key: …`
+    XGoogApiKey,
     /// Not at all.
     None,
 }

@@ -2,6 +2,7 @@
 
 mod catalog;
 mod choose;
+mod google_models;
 mod health;
 mod models;
 mod name;

@@ -14,22 +14,22 @@ use super::catalog::{Catalog, ModelEntry, ModelStatus};
 
 /// One model, in a form that both SDKs read.
 #[derive(Clone, Debug, Serialize)]
-struct ListedModel {
-    id: String,
+pub(super) struct ListedModel {
+    pub(super) id: String,
     object: &'static str,
     created: i64,
     owned_by: String,
     r#type: &'static str,
-    display_name: String,
+    pub(super) display_name: String,
     created_at: String,
     lifecycle: &'static str,
-    max_input_tokens: Option<u64>,
-    max_tokens: Option<u64>,
+    pub(super) max_input_tokens: Option<u64>,
+    pub(super) max_tokens: Option<u64>,
 }
 
 /// The models that a key may call.
 #[derive(Debug)]
-pub struct ModelList(Vec<ListedModel>);
+pub struct ModelList(pub(super) Vec<ListedModel>);
 
 /// The part of the list that a client asks for.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -131,7 +131,7 @@ impl ModelList {
 }
 
 impl ListedModel {
-    fn new(id: &str, entry: &ModelEntry) -> Self {
+    pub(super) fn new(id: &str, entry: &ModelEntry) -> Self {
         let wildcard = entry.id.ends_with('*');
         let created = Timestamp::from_second(entry.created).unwrap_or(Timestamp::UNIX_EPOCH);
         Self {
@@ -177,7 +177,7 @@ impl ModelListPage {
     }
 }
 
-fn invalid(param: &'static str, message: String) -> Failure {
+pub(super) fn invalid(param: &'static str, message: String) -> Failure {
     Failure::new(Kind::Unsupported, message).with_param(param)
 }
 

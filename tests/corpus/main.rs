@@ -96,6 +96,7 @@ fn translate(case: &Case, request: &[u8], to: ProtocolId) -> Result<Bytes, cross
         ProtocolId::Chat => ("openai", "gpt-4.1"),
         ProtocolId::Responses => ("openai", "gpt-5.1"),
         ProtocolId::Messages => ("anthropic", "claude-sonnet-4-5"),
+        ProtocolId::Gemini => ("gemini", "gemini-3-flash-preview"),
     };
     let profile = profile(name);
     let caps = Caps::of(to, model, &profile);

@@ -28,6 +28,16 @@ fn streams_of_messages() {
 }
 
 #[test]
+fn streams_of_gemini() {
+    streams(ProtocolId::Gemini);
+}
+
+#[test]
+fn replies_of_gemini() {
+    replies(ProtocolId::Gemini);
+}
+
+#[test]
 fn replies_of_chat() {
     replies(ProtocolId::Chat);
 }
@@ -118,6 +128,7 @@ fn succeeds(client: ProtocolId, bytes: &[u8]) -> bool {
         ProtocolId::Chat => "[DONE]",
         ProtocolId::Responses => "response.completed",
         ProtocolId::Messages => "message_stop",
+        ProtocolId::Gemini => return memchr::memmem::find(bytes, b"\"finishReason\"").is_some(),
     };
     bytes.split(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(b"data: ")).any(|data| {
         let kind = members(data).lenient().find(|member| member.is("type"));
@@ -128,10 +139,12 @@ fn succeeds(client: ProtocolId, bytes: &[u8]) -> bool {
 /// Where a stream first says that it ends, in whatever way.
 fn beginning_of_the_end(stream: &[u8]) -> usize {
     let text = String::from_utf8_lossy(stream);
-    let reasons = ["finish_reason", "stop_reason", "native_finish_reason"].iter().flat_map(|name| {
-        let value = |at: usize| text[at + name.len()..].trim_start_matches(['"', ':', ' ']).to_owned();
-        text.match_indices(name).map(|(at, _)| at).filter(move |at| !value(*at).starts_with("null"))
-    });
+    let reasons = ["finish_reason", "stop_reason", "native_finish_reason", "finishReason", "blockReason"]
+        .iter()
+        .flat_map(|name| {
+            let value = |at: usize| text[at + name.len()..].trim_start_matches(['"', ':', ' ']).to_owned();
+            text.match_indices(name).map(|(at, _)| at).filter(move |at| !value(*at).starts_with("null"))
+        });
     let others =
         ["[DONE]", "message_stop", "response.completed", "response.incomplete", "response.failed", "error"];
     let others = others.iter().filter_map(|word| text.find(word));

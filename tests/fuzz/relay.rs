@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use crossmodel::provider::Profile;
-use crossmodel_core::canon::ProtocolId;
+use crossmodel_core::canon::{Form, ProtocolId};
 use crossmodel_core::json::Body;
 use crossmodel_core::protocol::{Head, Protocol};
 use crossmodel_core::translate::relay::{Edits, End, Reply, Stream};
@@ -21,6 +21,11 @@ fn chat() {
 #[test]
 fn responses() {
     relayed(ProtocolId::Responses);
+}
+
+#[test]
+fn gemini() {
+    relayed(ProtocolId::Gemini);
 }
 
 #[test]
@@ -48,6 +53,9 @@ fn relayed(id: ProtocolId) {
 
 /// The provider is asked for the model that was decided on, whoever reads the request, and for nothing else.
 fn request(protocol: &dyn Protocol, input: &[u8], rng: &mut Rng) {
+    if protocol.id() == ProtocolId::Gemini {
+        return addressed(protocol, input, rng);
+    }
     let Ok(head) = Head::read(input, protocol.members()) else { return };
     let profile = Profile { strip_attribution: rng.below(2) == 0, ..Profile::default() };
     let cap = (rng.below(2) == 0).then_some(77);
@@ -69,6 +77,19 @@ fn request(protocol: &dyn Protocol, input: &[u8], rng: &mut Rng) {
     let again = Head::read(&out, protocol.members()).unwrap();
     assert_eq!(again.model, MODEL);
     assert_eq!(edited(&out, &again, None).escape_ascii().to_string(), out.escape_ascii().to_string());
+}
+
+/// The model that the path names counts, whatever the body says, and the provider gets what the client has sent.
+fn addressed(protocol: &dyn Protocol, input: &[u8], rng: &mut Rng) {
+    let Some(edit) = protocol.addressed(input, MODEL, Form::Stream) else { return };
+    let mut with = Body::from(input);
+    with.splice(&[edit]);
+    let Ok(head) = Head::read(with.bytes(), protocol.members()) else { return };
+    assert!(head.model == MODEL && head.stream, "{}", with.bytes().escape_ascii());
+    let mut out = Body::from(with.bytes());
+    let cap = (rng.below(2) == 0).then_some(77);
+    Edits::of(protocol, with.bytes(), &head, &Profile::default(), "other", cap).apply(&mut out);
+    assert!(!is_json(input) || is_json(out.bytes()), "{}", out.bytes().escape_ascii());
 }
 
 /// What the client gets, and how it ended.

@@ -19,6 +19,11 @@ fn responses() {
 }
 
 #[test]
+fn gemini() {
+    requests(ProtocolId::Gemini);
+}
+
+#[test]
 fn messages() {
     requests(ProtocolId::Messages);
 }

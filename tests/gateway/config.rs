@@ -100,7 +100,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     (
         "providers: {demo: {auth: basic}}",
         "1:26",
-        "unknown name, expected one of `bearer`, `x-api-key`, `none`",
+        "unknown name, expected one of `bearer`, `x-api-key`, `x-goog-api-key`, `none`",
     ),
     (
         "providers: {up: {base_url: \"https://x\", protocols: [chat]}}",

@@ -37,6 +37,7 @@ mod failover;
 mod first_start;
 mod forms;
 mod frames;
+mod gemini;
 mod health;
 mod hostile;
 mod intake;

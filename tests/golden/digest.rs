@@ -47,6 +47,7 @@ pub(crate) fn of_stream(client: ProtocolId, events: &[Event]) -> Told {
         ProtocolId::Chat => chat(events),
         ProtocolId::Responses => responses(events),
         ProtocolId::Messages => messages(events),
+        ProtocolId::Gemini => gemini(events),
     }
 }
 
@@ -67,6 +68,11 @@ pub(crate) fn of_whole(client: ProtocolId, body: &[u8]) -> Digest {
             digest
         }
         ProtocolId::Responses => response(&body),
+        ProtocolId::Gemini => {
+            let mut digest = Digest::default();
+            parts(&body, &mut digest);
+            digest
+        }
         ProtocolId::Messages => {
             let mut digest = Digest { finish: text(&body["stop_reason"]), ..Digest::default() };
             for block in list(&body["content"]) {
@@ -82,6 +88,40 @@ pub(crate) fn of_whole(client: ProtocolId, body: &[u8]) -> Digest {
             digest
         }
     }
+}
+
+/// What the parts of a Gemini answer say.
+fn parts(body: &Value, digest: &mut Digest) {
+    let candidate = &body["candidates"][0];
+    for part in list(&candidate["content"]["parts"]) {
+        match part["thought"] == true {
+            true => digest.thought += &text(&part["text"]),
+            false => digest.text += &text(&part["text"]),
+        }
+        if let Some(call) = part.get("functionCall") {
+            digest.calls.push((text(&call["name"]), call["args"].to_string()));
+        }
+    }
+    digest.finish += &text(&candidate["finishReason"]);
+    digest.refusal += &text(&candidate["finishMessage"]);
+}
+
+fn gemini(events: &[Event]) -> Told {
+    let mut digest = Digest::default();
+    for event in events {
+        must(event.name.is_none(), "an event has a name")?;
+        must(digest.finish.is_empty(), "something follows the end")?;
+        if event.data.get("error").is_some() {
+            return Ok(None);
+        }
+        must(event.data["modelVersion"] == MODEL, "the model is not the client's")?;
+        let content = &event.data["candidates"][0]["content"];
+        must(content["role"] == "model" && !list(&content["parts"]).is_empty(), "there is no content")?;
+        must(event.data.get("usageMetadata").is_some(), "there are no counts")?;
+        parts(&event.data, &mut digest);
+    }
+    must(!digest.finish.is_empty(), "the end is missing")?;
+    Ok(Some(digest))
 }
 
 fn chat(events: &[Event]) -> Told {

@@ -97,13 +97,18 @@ fn grown(case: &Case, request: &str) -> Vec<String> {
         return Vec::new();
     }
     let Ok(mut request) = serde_json::from_str::<Value>(request) else { return Vec::new() };
-    let name = if case.client == ProtocolId::Responses { "input" } else { "messages" };
+    let name = conversation(case.client);
     let before = request.to_string();
     let Some(turns) = request.get_mut(name).and_then(Value::as_array_mut) else { return Vec::new() };
     let last = turns.last().and_then(|turn| turn.get("role")).and_then(Value::as_str);
-    let roles: &[&str] = if last == Some("assistant") { &["user"] } else { &["assistant", "user"] };
-    turns.extend(roles.iter().map(|role| json!({"role": role, "content": "go on"})));
-    let name = if case.upstream == ProtocolId::Responses { "input" } else { "messages" };
+    let is_gemini = case.client == ProtocolId::Gemini;
+    let model = if is_gemini { "model" } else { "assistant" };
+    let roles: &[&str] = if last == Some(model) { &["user"] } else { &[model, "user"] };
+    turns.extend(roles.iter().map(|role| match is_gemini {
+        true => json!({"role": role, "parts": [{"text": "go on"}]}),
+        false => json!({"role": role, "content": "go on"}),
+    }));
+    let name = conversation(case.upstream);
     let (before, after) = match (case.render(before.as_bytes()), case.render(request.to_string().as_bytes()))
     {
         (Ok(before), Ok(after)) => (before, after),
@@ -114,5 +119,14 @@ fn grown(case: &Case, request: &str) -> Vec<String> {
         Some((before, after)) => vec![format!("another turn changes {before} to {after}")],
         None if after.len() <= before.len() => vec!["another turn adds no message".to_owned()],
         None => Vec::new(),
+    }
+}
+
+/// The member that holds a protocol's conversation.
+fn conversation(protocol: ProtocolId) -> &'static str {
+    match protocol {
+        ProtocolId::Responses => "input",
+        ProtocolId::Gemini => "contents",
+        ProtocolId::Chat | ProtocolId::Messages => "messages",
     }
 }

@@ -148,6 +148,10 @@ fn usual_request(case: &Case) -> String {
             case.include_usage
         ),
         ProtocolId::Responses => r#"{"model":"m","input":"hi","stream":true}"#.to_owned(),
+        ProtocolId::Gemini => {
+            r#"{"contents":[{"role":"user","parts":[{"text":"hi"}]}],"generationConfig":{"thinkingConfig":{"includeThoughts":true}},"model":"m","stream":true}"#
+                .to_owned()
+        }
         ProtocolId::Messages => {
             r#"{"model":"m","max_tokens":1000,"messages":[{"role":"user","content":"hi"}],"stream":true}"#
                 .to_owned()

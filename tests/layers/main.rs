@@ -75,7 +75,7 @@ const ALL: [&str; 6] =
     ["src", "tests", "benches", "crates/core/src", "crates/core/tests", "crates/core/benches"];
 
 /// Protocols never know of each other.
-const SIBLINGS: [&str; 3] = ["chat", "responses", "messages"];
+const SIBLINGS: [&str; 4] = ["chat", "responses", "messages", "gemini"];
 
 /// Where Pingora may be used.
 const ON_PINGORA: [&str; 3] = ["edge", "main", "cli"];

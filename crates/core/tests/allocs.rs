@@ -67,13 +67,14 @@ fn all_edits_of_a_chunk_cost_one_copy() {
 }
 
 /// The beginning of an answer, per protocol in the order of the registry.
-const BEGINNINGS: [&str; 3] = [
+const BEGINNINGS: [&str; 4] = [
     "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\"},\"finish_reason\":null}]}\n\n",
     "data: {\"type\":\"response.created\",\"response\":{\"id\":\"r\"}}\n\n\
      data: {\"type\":\"response.output_item.added\",\"output_index\":0,\
      \"item\":{\"id\":\"msg_1\",\"type\":\"message\",\"content\":[]}}\n\n",
     "data: {\"type\":\"message_start\",\"message\":{\"id\":\"m\"}}\n\n\
      data: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n",
+    "data: {\"candidates\":[{\"content\":{\"role\":\"model\",\"parts\":[{\"text\":\"a\"}]}}],\"modelVersion\":\"v/model\"}\n\n",
 ];
 
 /// The bound holds however many of them arrive together.
@@ -172,7 +173,9 @@ fn what_is_looked_for_costs_no_more_where_there_is_much_of_it() {
         r#"{"role":"assistant","content":[{"type":"document","source":{"type":"url"}}]}"#,
     ] {
         let all = vec![element; 10_000].join(",");
-        let body = format!(r#"{{"model":"v/model","messages":[{all}],"input":[{all}],"models":[{all}]}}"#);
+        let body = format!(
+            r#"{{"model":"v/model","messages":[{all}],"input":[{all}],"contents":[{all}],"models":[{all}]}}"#
+        );
         for protocol in REGISTRY {
             let counted = measure(|| drop(Head::read(body.as_bytes(), protocol.members()).unwrap()));
             assert!(counted.count_total < 1_500, "{} allocations for {element}", counted.count_total);

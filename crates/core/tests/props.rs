@@ -103,6 +103,11 @@ fn event(protocol: &'static dyn Protocol) -> BoxedStrategy<String> {
             r#""type":"response.output_text.delta","delta":"\"model\":\"x\"","model":"x""#,
             r#""type":"response.completed","response":{"usage":{"input_tokens":1},"model": "@"}"#,
         ],
+        "gemini" => &[
+            r#""candidates":[{"content":{"parts":[{"text":"\"modelVersion\":\"x\""}]}}],"modelVersion":"@","model":"x""#,
+            r#""modelVersion" : "@","usageMetadata":{"promptTokenCount":1}"#,
+            r#""candidates":[{"finishReason":"STOP"}]"#,
+        ],
         _ => &[
             r#""type":"message_start","message":{"model":"@","usage":{"input_tokens":1}}"#,
             r#""type":"content_block_delta","delta":{"text":"\"model\":\"x\""},"model":"x""#,
@@ -195,6 +200,17 @@ proptest! {
     fn a_request_differs_in_the_models_place_only(
         protocol in protocol(), object in object("@".to_owned()), stream in any::<bool>(), ask in any::<bool>()
     ) {
+        if protocol.id().as_str() == "gemini" {
+            // The path has named the model, and the gateway has put it at the end.
+            let expected = object.replacen('@', r#""contents":[]"#, 1);
+            let (begin, _) = expected.rsplit_once('}').unwrap();
+            let body = format!(r#"{begin},"model":"{CLIENT}","stream":{stream}}}"#);
+            let head = Head::read(body.as_bytes(), protocol.members()).unwrap();
+            let mut edited = Body::from(body.as_bytes());
+            Edits::of(protocol, body.as_bytes(), &head, &Profile::default(), UPSTREAM, None).apply(&mut edited);
+            prop_assert_eq!(String::from_utf8_lossy(edited.bytes()), expected);
+            return Ok(());
+        }
         let options = if ask { r#","stream_options":{"include_usage":true}"# } else { "" };
         let with = |name: &str| {
             let members = format!(r#""messages":[],"model" : "{name}","input":[],"stream": {stream}{options}"#);
@@ -215,7 +231,8 @@ proptest! {
 
     #[test]
     fn an_answer_differs_in_the_models_place_only(protocol in protocol(), object in object("@".to_owned())) {
-        let with = |name: &str| object.replace('@', &format!(r#""model": "{name}","choices":[]"#));
+        let key = if protocol.id().as_str() == "gemini" { "modelVersion" } else { "model" };
+        let with = |name: &str| object.replace('@', &format!(r#""{key}": "{name}","choices":[]"#));
         let out = Reply::new(protocol, CLIENT).whole(with("real-model-0613").into()).unwrap();
         prop_assert_eq!(String::from_utf8_lossy(&out), with(CLIENT));
     }

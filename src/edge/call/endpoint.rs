@@ -1,5 +1,6 @@
 //! The endpoints of the gateway, by path and method.
 
+use crate::edge::call::gemini_path::{self, GeminiMethod};
 use crate::failure::{self, Failure, Kind, Result};
 use crate::protocol::{ProtocolId, REGISTRY};
 
@@ -26,13 +27,24 @@ pub(in crate::edge) enum Endpoint {
     Preflight,
 }
 
-/// Returns the endpoint of a path and, for [`Endpoint::Model`], the id, which is still percent-encoded.
+/// Returns the endpoint of a path and, for [`Endpoint::Model`], the id, which is still percent-encoded. For an endpoint of
+/// Gemini it is the path below the version.
 ///
 /// Clients append their paths to a base URL as it was configured. So `/v1` may stand twice, or be absent, and the first
 /// slash may be doubled.
 pub(in crate::edge) fn find(path: &str) -> Option<(Endpoint, &str)> {
     if path == "/" {
         return Some((Endpoint::Root, ""));
+    }
+    if let Some((method, below)) = gemini_path::split(path) {
+        let endpoint = match method {
+            GeminiMethod::Generate | GeminiMethod::Stream => Endpoint::Call(ProtocolId::Gemini),
+            GeminiMethod::Count => Endpoint::Count(ProtocolId::Gemini),
+        };
+        return Some((endpoint, below));
+    }
+    if gemini_path::is_preview(path) {
+        return models(gemini_path::below_version(path)?);
     }
     let single = path.strip_prefix('/').filter(|rest| rest.starts_with('/')).unwrap_or(path);
     let once = single.strip_prefix(VERSION).unwrap_or(single);
@@ -53,6 +65,11 @@ pub(in crate::edge) fn find(path: &str) -> Option<(Endpoint, &str)> {
         "/usage" => return Some((Endpoint::Usage, "")),
         _ => {}
     }
+    models(below)
+}
+
+/// Returns the endpoint of a path of models, below the version.
+fn models(below: &str) -> Option<(Endpoint, &str)> {
     match below.strip_prefix("/models")? {
         "" | "/" => Some((Endpoint::Models, "")),
         rest => {
@@ -68,7 +85,7 @@ impl Endpoint {
         match self {
             Self::Root => "root",
             Self::Call(protocol) => protocol.as_str(),
-            Self::Count(ProtocolId::Messages) => "count_tokens",
+            Self::Count(ProtocolId::Messages | ProtocolId::Gemini) => "count_tokens",
             Self::Count(_) => "input_tokens",
             Self::Compact(_) => "compact",
             Self::Models => "models",
@@ -139,11 +156,23 @@ mod tests {
                 ("/models/", "models", ""),
                 ("/models/v/m", "model", "v/m"),
                 ("/models/v%2Fm/", "model", "v%2Fm"),
+                ("/models/v/m:free", "model", "v/m:free"),
             ] {
                 assert_eq!(of(path), Some((name, id.to_owned())), "{prefix}{path}");
             }
         }
+        for (path, name) in [
+            ("/v1/models/v/m:generateContent", "gemini"),
+            ("/v1beta/models/v/m:streamGenerateContent", "gemini"),
+            ("/v1beta1/models/v/m:countTokens", "count_tokens"),
+            ("/v1beta/models", "models"),
+            ("/v1alpha/models/v/m", "model"),
+        ] {
+            assert_eq!(find(path).map(|(endpoint, _)| endpoint.name()), Some(name), "{path}");
+        }
         for path in [
+            "/v1beta/chat/completions",
+            "/v1beta/cachedContents",
             "/v1",
             "/v1/",
             "//",

@@ -9,6 +9,7 @@ pub(in crate::edge) mod conversations;
 pub(in crate::edge) mod endpoint;
 pub(in crate::edge) mod estimate;
 pub(in crate::edge) mod fallback;
+pub(in crate::edge) mod gemini_path;
 pub(in crate::edge) mod leaving;
 pub(in crate::edge) mod money_refusal;
 pub(in crate::edge) mod outcome;

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use crate::auth::Grant;
 use crate::canon::Sealer;
 use crate::edge::call::endpoint::Endpoint;
+use crate::edge::call::gemini_path::GeminiAddress;
 use crate::edge::call::snapshot::Snapshot;
 use crate::protocol::ProtocolId;
 use crate::route::{Caller, ModelEntry};
@@ -26,6 +27,10 @@ pub(in crate::edge) struct RequestInfo {
     pub(in crate::edge) origin: Option<HeaderValue>,
     /// Whether the client expects Anthropic's error shape.
     pub(in crate::edge) anthropic: bool,
+    /// Whether the client expects Google's error shape.
+    pub(in crate::edge) google: bool,
+    /// The model and the form of the answer that the path names, in protocols whose paths do.
+    pub(in crate::edge) address: Option<GeminiAddress>,
     /// Whether the client prefers a refusal to a loss.
     pub(in crate::edge) strict: bool,
     pub(in crate::edge) grant: Option<Grant>,
@@ -47,6 +52,8 @@ impl RequestInfo {
             endpoint: None,
             origin: None,
             anthropic: false,
+            google: false,
+            address: None,
             strict: false,
             grant: None,
             key_hint: None,
@@ -57,7 +64,11 @@ impl RequestInfo {
 
     /// Returns the protocol of the answer to the client.
     pub(in crate::edge) fn dialect(&self) -> ProtocolId {
-        let shared = if self.anthropic { ProtocolId::Messages } else { ProtocolId::Chat };
+        let shared = match (self.google, self.anthropic) {
+            (true, _) => ProtocolId::Gemini,
+            (false, true) => ProtocolId::Messages,
+            (false, false) => ProtocolId::Chat,
+        };
         self.endpoint.and_then(Endpoint::protocol).unwrap_or(shared)
     }
 

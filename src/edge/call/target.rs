@@ -1,5 +1,6 @@
 //! One request on its way to one target.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -29,8 +30,6 @@ pub(in crate::edge) struct Call {
     /// The provider credentials, which no client and no log may see.
     pub(in crate::edge) keys: Arc<OwnKeys>,
     pub(in crate::edge) protocol: ProtocolId,
-    /// The provider's endpoint, below its base URL.
-    pub(in crate::edge) path: &'static str,
     pub(in crate::edge) upstream_model: String,
     /// The capabilities of the model.
     pub(in crate::edge) caps: Caps,
@@ -87,14 +86,16 @@ impl Operation {
         }
     }
 
-    /// The endpoint in a protocol, below the base URL; empty where it has none.
-    fn path(self, protocol: ProtocolId) -> &'static str {
+    /// The endpoint in a protocol, below the base URL, for a model and the form of its answer; empty where it has none.
+    fn path(self, protocol: ProtocolId, model: &str, form: Form) -> Cow<'static, str> {
         let speaker = protocol.protocol();
         match self {
-            Self::Infer => speaker.path(),
-            Self::Count => speaker.count_path().unwrap_or_default(),
+            Self::Infer => speaker.call_path(model, form),
+            Self::Count => speaker.count_call_path(model).unwrap_or_default(),
             // A provider without an endpoint for it is asked for a summary.
-            Self::Compact => speaker.compact_path().unwrap_or_else(|| speaker.path()),
+            Self::Compact => {
+                speaker.compact_path().map_or_else(|| speaker.call_path(model, form), Cow::Borrowed)
+            }
         }
     }
 }
@@ -142,7 +143,6 @@ impl Call {
             upstream: Arc::clone(way),
             keys: Arc::clone(&snapshot.keys),
             protocol: choice.protocol,
-            path: operation.path(choice.protocol),
             upstream_model,
             caps,
             prices: target.prices.clone().filter(|_| snapshot.billing.counts_cost()),
@@ -162,6 +162,11 @@ impl Call {
             choice,
             found,
         })
+    }
+
+    /// Returns the provider's endpoint, below its base URL.
+    pub(in crate::edge) fn path(&self) -> Cow<'static, str> {
+        self.operation.path(self.protocol, &self.upstream_model, self.form)
     }
 
     /// Takes those facts from the request's head that matter to the answer.

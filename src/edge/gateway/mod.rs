@@ -21,11 +21,13 @@ use pingora::{Error, ErrorSource};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
 use crate::auth::{self, Grant, KeyTable, OperatorToken, RateLimits};
+use crate::canon::Form;
 use crate::config::{self, Config, ConfigStatus, Limits};
 use crate::console::{Console, Sources};
 use crate::edge::call::billing::Quotas;
 use crate::edge::call::context::CallContext;
 use crate::edge::call::endpoint::{self, Endpoint};
+use crate::edge::call::gemini_path::GeminiAddress;
 use crate::edge::call::record::ConnectionInfo;
 use crate::edge::call::refusal::Refusal;
 use crate::edge::call::request_info::RequestInfo;
@@ -325,8 +327,12 @@ impl Gateway {
         ctx.request.anthropic = headers::is_anthropic(&request.headers);
         ctx.request.strict = headers::is_strict(&request.headers);
         let path = request.uri.path();
-        let (endpoint, id) =
-            endpoint::find(path).ok_or_else(|| unknown_path::refusal(request.method.as_str(), path))?;
+        ctx.request.google = headers::is_google(request);
+        // A method that Google has for a model, and the gateway has not.
+        let is_method = |endpoint| endpoint == Endpoint::Model && request.method == http::Method::POST;
+        let (endpoint, id) = endpoint::find(path)
+            .filter(|(endpoint, _)| !(ctx.request.google && is_method(*endpoint)))
+            .ok_or_else(|| unknown_path::refusal(request.method.as_str(), path))?;
         ctx.request.endpoint = Some(endpoint);
         if ctx.request.origin.is_some()
             && let Some(preflight) = Preflight::of(request, endpoint, &ctx.request.snapshot.cors)
@@ -343,9 +349,23 @@ impl Gateway {
         }
         let grant = self.grant(request, endpoint, &mut ctx.request)?;
         ctx.request.grant = Some(Arc::clone(&grant));
+        if endpoint.protocol() == Some(ProtocolId::Gemini) {
+            ctx.request.address = Some(GeminiAddress::read(id, request.uri.query())?);
+        }
         let catalog = &ctx.request.snapshot.catalog;
         let (protocol, operation) = match endpoint {
             Endpoint::Root | Endpoint::Preflight => return Ok(None),
+            Endpoint::Models if ctx.request.google => {
+                let list = ModelList::new(catalog, &grant);
+                return list
+                    .for_google(request.uri.query().unwrap_or_default())
+                    .map(Local::Lasting)
+                    .map(Some);
+            }
+            Endpoint::Model if ctx.request.google => {
+                let model = ModelList::retrieve_for_google(catalog, &grant, &percent_decoded(id));
+                return model.map(Local::Lasting).map(Some);
+            }
             Endpoint::Models => {
                 let page = ModelListPage::parse(request.uri.query().unwrap_or_default())?;
                 return ModelList::new(catalog, &grant).answer(&page).map(Local::Lasting).map(Some);
@@ -376,8 +396,12 @@ impl Gateway {
         wanted: (ProtocolId, Operation),
     ) -> Result<()> {
         let CallContext { request, attempts, billing, admission, .. } = ctx;
-        let body = body::read(session, request.snapshot.limits, admission).await?;
+        let mut body = body::read(session, request.snapshot.limits, admission).await?;
         request.bytes_in = body.bytes().len();
+        if let Some(GeminiAddress { model, is_stream }) = &request.address {
+            let edit = wanted.0.protocol().addressed(body.bytes(), model, Form::of_stream(*is_stream));
+            body.splice(edit.as_slice());
+        }
         let hint = headers::session(&session.req_header().headers);
         let (call, fallbacks) = plan::admit(&self.0.quotas, request, billing, wanted, hint, body).await?;
         attempts.start(call, fallbacks);
@@ -385,10 +409,14 @@ impl Gateway {
     }
 
     fn grant(&self, request: &RequestHeader, endpoint: Endpoint, info: &mut RequestInfo) -> Result<Grant> {
-        let credential = headers::credential(&request.headers, endpoint.protocol());
-        let missing = match info.dialect().is_anthropic() {
-            true => "Missing API key.",
-            false => "Missing Bearer token in Authorization header.",
+        let google = Some(info.dialect()).filter(|dialect| *dialect == ProtocolId::Gemini);
+        let credential = headers::credential(&request.headers, endpoint.protocol().or(google));
+        let missing = match info.dialect() {
+            ProtocolId::Gemini if headers::has_key_in_query(request) => {
+                "API keys in the query string are not accepted. Send the header x-goog-api-key."
+            }
+            ProtocolId::Messages | ProtocolId::Gemini => "Missing API key.",
+            ProtocolId::Chat | ProtocolId::Responses => "Missing Bearer token in Authorization header.",
         };
         let grant = self.0.key_table.grant(credential, missing);
         if grant.is_err() {

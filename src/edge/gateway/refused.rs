@@ -133,4 +133,4 @@ pub(in crate::edge) fn check_credentials(headers: &HeaderMap) -> Result<(), Fail
 }
 
 /// The headers that hold a credential.
-const CREDENTIALS: [&str; 3] = ["authorization", "x-api-key", "api-key"];
+const CREDENTIALS: [&str; 4] = ["authorization", "x-api-key", "api-key", "x-goog-api-key"];

@@ -10,6 +10,7 @@ use crate::auth::bearer_token;
 use crate::edge::call::attempts::Attempts;
 use crate::edge::call::billing::Billing;
 use crate::edge::call::endpoint::Endpoint;
+use crate::edge::call::gemini_path;
 use crate::edge::call::request_info::RequestInfo;
 use crate::edge::call::target::{Bridged, Call};
 use crate::edge::request::cors;
@@ -24,17 +25,21 @@ use crate::provider::{Auth, Provider};
 /// Returns the credential of a request. The endpoint's own header comes first, and another one counts only if that
 /// is absent or empty. A credential in the query is ignored.
 pub(in crate::edge) fn credential(headers: &HeaderMap, protocol: Option<ProtocolId>) -> Option<&str> {
-    let endpoint_is_openai = protocol.is_some_and(|protocol| !protocol.is_anthropic());
     let text = |name: &str| headers.get(name).map(|value| value.to_str().map_or(MALFORMED, str::trim));
     let named = |name: &str| text(name).filter(|text| !text.is_empty());
     // A scheme without a token counts as an empty header.
     // Any other scheme is a credential all the same, only not a valid one.
     let token = |text| bearer_token(text).unwrap_or(MALFORMED);
     let bearer = || named("authorization").filter(|text| !text.eq_ignore_ascii_case("bearer")).map(token);
-    if endpoint_is_openai {
-        bearer().or_else(|| named("x-api-key")).or_else(|| named("api-key"))
-    } else {
-        named("x-api-key").or_else(bearer)
+    match protocol {
+        Some(ProtocolId::Chat | ProtocolId::Responses) => {
+            bearer().or_else(|| named("x-api-key")).or_else(|| named("api-key"))
+        }
+        Some(ProtocolId::Gemini) => named("x-goog-api-key")
+            .or_else(bearer)
+            .or_else(|| named("x-api-key"))
+            .or_else(|| named("api-key")),
+        Some(ProtocolId::Messages) | None => named("x-api-key").or_else(bearer),
     }
 }
 
@@ -42,6 +47,19 @@ pub(in crate::edge) fn credential(headers: &HeaderMap, protocol: Option<Protocol
 pub(in crate::edge) fn is_anthropic(headers: &HeaderMap) -> bool {
     let key = headers.get("x-api-key").is_some_and(|value| !value.is_empty());
     key || headers.contains_key("anthropic-version")
+}
+
+/// Whether a request comes from one of Google's clients, by its path or, on an endpoint that others use too, by its key.
+pub(in crate::edge) fn is_google(request: &RequestHeader) -> bool {
+    let path = request.uri.path();
+    let has_key = request.headers.get("x-goog-api-key").is_some_and(|value| !value.is_empty());
+    gemini_path::is_preview(path) || has_key && path.starts_with("/v1/models")
+}
+
+/// Whether a key stands in the query, where it would be logged by everybody on the way.
+pub(in crate::edge) fn has_key_in_query(request: &RequestHeader) -> bool {
+    let mut parameters = request.uri.query().unwrap_or_default().split('&');
+    parameters.any(|parameter| parameter.starts_with("key="))
 }
 
 /// Whether the client prefers a refusal to a loss.
@@ -84,7 +102,8 @@ pub(in crate::edge) fn to_provider(
     call: &Call,
 ) -> pingora::Result<RequestHeader> {
     let (provider, protocol) = (call.provider(), call.protocol);
-    let target = format!("{}{}{}", provider.path(protocol), call.path, beta_query(client));
+    let query = if protocol.is_anthropic() { beta_query(client) } else { "" };
+    let target = format!("{}{}{query}", provider.path(protocol), call.path());
     let fields = client.headers.len() + OWN_FIELDS;
     let mut head = RequestHeader::build_no_case("POST", target.as_bytes(), Some(fields))?;
     head.insert_header(header::HOST, provider.base_url.authority.as_str())?;
@@ -118,7 +137,7 @@ pub(in crate::edge) fn to_provider(
 /// Makes the head of a translated request: nothing in it comes from the client.
 pub(in crate::edge) fn for_bridge(call: &Call, bridged: &Bridged) -> pingora::Result<RequestHeader> {
     let (provider, protocol) = (call.provider(), call.protocol);
-    let target = format!("{}{}", provider.path(protocol), call.path);
+    let target = format!("{}{}", provider.path(protocol), call.path());
     let mut head = RequestHeader::build_no_case("POST", target.as_bytes(), Some(10))?;
     head.insert_header(header::HOST, provider.base_url.authority.as_str())?;
     head.insert_header(header::ACCEPT_ENCODING, IDENTITY)?;
@@ -222,6 +241,7 @@ fn sign(head: &mut RequestHeader, provider: &Provider, protocol: ProtocolId) -> 
             head.insert_header(header::AUTHORIZATION, value)
         }
         Auth::XApiKey => head.insert_header("x-api-key", sensitive(key.expose_secret().to_owned())?),
+        Auth::XGoogApiKey => head.insert_header("x-goog-api-key", sensitive(key.expose_secret().to_owned())?),
         Auth::None => Ok(()),
     }
 }

@@ -105,7 +105,7 @@ impl<P: Proxy> Driver<'_, P> {
     ) -> Result<Served> {
         let call = ctx.attempts.call()?;
         let bridged = call.bridged.as_ref().map(|bridged| (bridged.client, bridged.estimate));
-        if let (Some((client, estimate)), "") = (bridged, call.path) {
+        if let (Some((client, estimate)), "") = (bridged, &*call.path()) {
             return counted(session, ctx, client, estimate).await;
         }
         let infers = call.infers();

@@ -18,6 +18,9 @@ pub(crate) fn request(protocol: ProtocolId) -> String {
         ProtocolId::Messages => format!(
             r#"{{"model":"v/m","max_tokens":32000,"system":[{{"type":"text","text":"{system}"}}],"messages":[{{"role":"user","content":"begin"}}{turns}],"tools":[{tools}],"stream":true}}"#
         ),
+        ProtocolId::Gemini => format!(
+            r#"{{"systemInstruction":{{"parts":[{{"text":"{system}"}}]}},"contents":[{{"role":"user","parts":[{{"text":"begin"}}]}}{turns}],"tools":[{{"functionDeclarations":[{tools}]}}],"model":"v/m","stream":true}}"#
+        ),
     }
 }
 
@@ -35,6 +38,10 @@ fn turns(protocol: ProtocolId) -> String {
         ProtocolId::Messages => (
             r#",{"role":"assistant","content":[{"type":"text","text":"I look."},{"type":"tool_use","id":"call_N","name":"tool_3","input":{"path":"src/N.rs","range":[1,200]}}]}"#,
             r#",{"role":"user","content":[{"type":"tool_result","tool_use_id":"call_N","content":"TEXT"}]}"#,
+        ),
+        ProtocolId::Gemini => (
+            r#",{"role":"model","parts":[{"text":"I look."},{"functionCall":{"id":"call_N","name":"tool_3","args":{"path":"src/N.rs","range":[1,200]}}}]}"#,
+            r#",{"role":"user","parts":[{"functionResponse":{"id":"call_N","name":"tool_3","response":{"output":"TEXT"}}}]}"#,
         ),
     };
     let text = "    let value = map.get(\\\"key\\\")?;\\n".repeat(104);
@@ -67,6 +74,12 @@ fn tools(protocol: ProtocolId) -> String {
                 write!(
                     tools,
                     r#"{comma}{{"name":"tool_{n}","description":"{description}","input_schema":{schema}}}"#
+                )
+            }
+            ProtocolId::Gemini => {
+                write!(
+                    tools,
+                    r#"{comma}{{"name":"tool_{n}","description":"{description}","parametersJsonSchema":{schema}}}"#
                 )
             }
         };

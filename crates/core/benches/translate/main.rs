@@ -121,7 +121,7 @@ fn event_tree(bencher: Bencher<'_, '_>, protocol: ProtocolId) {
 /// What a provider sends before the first word.
 fn openings(protocol: ProtocolId) -> &'static [&'static str] {
     match protocol {
-        ProtocolId::Chat => &[],
+        ProtocolId::Chat | ProtocolId::Gemini => &[],
         ProtocolId::Responses => &[
             "data: {\"type\":\"response.created\",\"response\":{\"id\":\"resp_1\",\"created_at\":1767225600}}\n\n",
             "data: {\"type\":\"response.output_item.added\",\"output_index\":0,\"item\":{\"type\":\"message\",\"id\":\"msg_1\",\"content\":[]}}\n\n",
@@ -144,6 +144,9 @@ fn word(protocol: ProtocolId) -> &'static str {
         }
         ProtocolId::Messages => {
             "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"word \"}}\n\n"
+        }
+        ProtocolId::Gemini => {
+            "data: {\"candidates\":[{\"content\":{\"role\":\"model\",\"parts\":[{\"text\":\"word \"}]},\"index\":0}],\"usageMetadata\":{\"promptTokenCount\":9,\"totalTokenCount\":9},\"modelVersion\":\"m\",\"responseId\":\"r\"}\n\n"
         }
     }
 }

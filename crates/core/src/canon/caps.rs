@@ -33,6 +33,23 @@ pub struct Caps {
     pub web_search: bool,
     /// Whether thinking that comes back is only accepted behind the conversation in which it was thought.
     pub preserved_thinking: bool,
+    /// The budgets for thinking that a model takes, in tokens; absent: unknown.
+    pub budgets: Option<BudgetRange>,
+    /// Whether functions may stand beside a web search and beside a schema for the answer.
+    pub mixed_tools: bool,
+    /// Whether results of tools may hold media.
+    pub result_media: bool,
+}
+
+/// The budgets for thinking that a model takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BudgetRange {
+    /// The lowest budget of a model that thinks, in tokens.
+    pub min: u64,
+    /// The highest budget, in tokens.
+    pub max: u64,
+    /// Whether thinking can be switched off.
+    pub can_be_off: bool,
 }
 
 /// The sampling parameters that a model accepts.
@@ -149,6 +166,9 @@ impl Caps {
             mid_system: false,
             web_search: false,
             preserved_thinking: false,
+            budgets: None,
+            mixed_tools: true,
+            result_media: true,
         }
     }
 
@@ -233,6 +253,7 @@ impl Line {
             mid_system: self.mid_system,
             web_search: true,
             preserved_thinking: self.preserved_thinking,
+            ..Caps::foreign()
         }
     }
 }

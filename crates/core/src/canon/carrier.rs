@@ -39,6 +39,8 @@ pub enum Seal<'a> {
     /// Chat's plain reasoning, for a provider that wants it back in the next turn. The reasoning's text came
     /// before.
     Plain,
+    /// The signature of a Gemini text or thought, which came before.
+    Text(JsonStr<'a>),
     /// State that the provider has bound to a call.
     Call {
         /// The key of the call.
@@ -116,6 +118,7 @@ impl Seal<'_> {
                 }
                 Self::Details(entries) => o.raw("reasoning_details", entries),
                 Self::Plain => o.json_str("reasoning_content", text),
+                Self::Text(signature) => o.json_str("thoughtSignature", signature),
                 Self::Call { id, extra, .. } => o.object("tc", |calls| {
                     calls.raw(id.raw(), extra);
                 }),
@@ -138,6 +141,7 @@ impl Seal<'_> {
             },
             Self::Details(entries) => Seal::Details(entries.into_owned()),
             Self::Plain => Seal::Plain,
+            Self::Text(signature) => Seal::Text(signature.into_owned()),
             Self::Call { key, id, extra } => {
                 Seal::Call { key, id: id.into_owned(), extra: extra.into_owned() }
             }

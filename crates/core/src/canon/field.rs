@@ -10,7 +10,7 @@ pub struct Field {
     /// Its name.
     pub name: &'static str,
     /// The handling for each protocol of the provider, in the order of [`ProtocolId`].
-    pub to: [FieldPolicy; 3],
+    pub to: [FieldPolicy; 4],
     /// Values without an effect, which can be left out without a loss. Null always is one.
     pub neutral: &'static [&'static str],
     /// A sample value, as JSON, with which tests try the table.
@@ -35,6 +35,13 @@ pub enum FieldPolicy {
 }
 
 impl Field {
+    /// Returns the same member with another handling for Gemini.
+    #[must_use]
+    pub const fn in_gemini(self, policy: FieldPolicy) -> Self {
+        let [chat, responses, messages, _] = self.to;
+        Self { to: [chat, responses, messages, policy], ..self }
+    }
+
     /// Returns the handling for a provider that speaks `upstream`.
     #[must_use]
     pub fn policy(&self, upstream: ProtocolId) -> FieldPolicy {
@@ -42,6 +49,7 @@ impl Field {
             ProtocolId::Chat => self.to[0],
             ProtocolId::Responses => self.to[1],
             ProtocolId::Messages => self.to[2],
+            ProtocolId::Gemini => self.to[3],
         }
     }
 

@@ -12,6 +12,9 @@ impl Caps {
     /// A name that is in no table implies nothing: the model gets whatever the protocol has.
     #[must_use]
     pub fn of(protocol: ProtocolId, model: &str, profile: &Profile) -> Self {
+        if protocol == ProtocolId::Gemini {
+            return super::gemini_models::caps(model);
+        }
         if protocol == ProtocolId::Messages {
             return claude(model).unwrap_or_else(Self::foreign);
         }

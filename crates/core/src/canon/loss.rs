@@ -86,9 +86,7 @@ impl Losses {
     fn word<'p>(&self, name: &'p str) -> &'p str {
         let words = WORDS.iter().find(|words| words.contains(&name));
         match (words, self.client) {
-            (Some([chat, ..]), Some(ProtocolId::Chat)) => chat,
-            (Some([_, responses, _]), Some(ProtocolId::Responses)) => responses,
-            (Some([.., messages]), Some(ProtocolId::Messages)) => messages,
+            (Some(words), Some(client)) => words.get(client as usize).copied().unwrap_or(name),
             _ => name,
         }
     }
@@ -140,11 +138,15 @@ pub fn not_carried(path: String) -> Failure {
 }
 
 /// Members whose names differ between protocols, in the order of [`ProtocolId`].
-const WORDS: [[&str; 3]; 4] = [
-    ["reasoning_effort", "reasoning.effort", "thinking"],
-    ["thinking_budget", "reasoning.effort", "thinking"],
-    ["stop", "stop", "stop_sequences"],
-    ["parallel_tool_calls", "parallel_tool_calls", "tool_choice.disable_parallel_tool_use"],
+const WORDS: [[&str; 4]; 8] = [
+    ["reasoning_effort", "reasoning.effort", "thinking", "generationConfig.thinkingConfig"],
+    ["thinking_budget", "reasoning.effort", "thinking", "generationConfig.thinkingConfig"],
+    ["stop", "stop", "stop_sequences", "generationConfig.stopSequences"],
+    ["parallel_tool_calls", "parallel_tool_calls", "tool_choice.disable_parallel_tool_use", "tools"],
+    ["temperature", "temperature", "temperature", "generationConfig.temperature"],
+    ["top_p", "top_p", "top_p", "generationConfig.topP"],
+    ["top_k", "top_k", "top_k", "generationConfig.topK"],
+    ["service_tier", "service_tier", "service_tier", "serviceTier"],
 ];
 
 /// Length of the header, in bytes, from which on losses are only counted: HTTP stacks commonly limit all headers

@@ -15,11 +15,13 @@ pub enum ProtocolId {
     Responses,
     /// Anthropic Messages.
     Messages,
+    /// Google's Gemini API.
+    Gemini,
 }
 
 impl ProtocolId {
     /// All protocols, in this order.
-    pub const ALL: [Self; 3] = [Self::Chat, Self::Responses, Self::Messages];
+    pub const ALL: [Self; 4] = [Self::Chat, Self::Responses, Self::Messages, Self::Gemini];
 
     /// Returns the name in configuration, logs and metrics.
     #[must_use]
@@ -28,6 +30,7 @@ impl ProtocolId {
             Self::Chat => "chat",
             Self::Responses => "responses",
             Self::Messages => "messages",
+            Self::Gemini => "gemini",
         }
     }
 

@@ -4,12 +4,14 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::Tool;
-use super::ids::fitted;
+use super::ids::{fitted, short_hash};
 
 /// The tools of one request whose name or kind differs between client and provider.
 #[derive(Clone, Debug, Default)]
 pub struct ToolNames {
     longest: usize,
+    /// Whether names have to begin with a letter or an underscore.
+    are_identifiers: bool,
     changed: HashMap<String, ToolName>,
 }
 
@@ -30,7 +32,15 @@ impl ToolNames {
     /// characters. `custom_tools` is whether it accepts freeform tools.
     #[must_use]
     pub fn new(tools: &[Tool<'_>], longest: usize, custom_tools: bool) -> Self {
-        let mut names = Self { longest, changed: HashMap::new() };
+        let mut names = Self { longest, are_identifiers: false, changed: HashMap::new() };
+        names.add(tools, custom_tools);
+        names
+    }
+
+    /// Returns the changed names like [`ToolNames::new`], for a provider whose names begin with a letter or an underscore.
+    #[must_use]
+    pub fn identifiers(tools: &[Tool<'_>], longest: usize, custom_tools: bool) -> Self {
+        let mut names = Self { longest, are_identifiers: true, changed: HashMap::new() };
         names.add(tools, custom_tools);
         names
     }
@@ -53,7 +63,14 @@ impl ToolNames {
     #[must_use]
     pub fn upstream<'n>(&self, namespace: Option<&str>, name: &'n str) -> Cow<'n, str> {
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+        let is_odd = name.starts_with(|c: char| c.is_ascii_digit() || c == '-');
         match namespace {
+            None if self.are_identifiers && is_odd => {
+                let hash = short_hash(name);
+                let longest = self.longest.saturating_sub(hash.len() + 1);
+                let kept = std::iter::once('_').chain(name.chars().map(|c| if allowed(c) { c } else { '_' }));
+                Cow::Owned(format!("{}_{hash}", kept.take(longest).collect::<String>()))
+            }
             Some(namespace) => {
                 Cow::Owned(fitted(&format!("{namespace}__{name}"), self.longest, allowed).into_owned())
             }
@@ -75,6 +92,17 @@ mod tests {
 
     fn names(longest: usize, tools: &[Tool<'_>]) -> ToolNames {
         ToolNames::new(tools, longest, false)
+    }
+
+    #[test]
+    fn an_identifier_begins_with_a_letter_or_an_underscore() {
+        let tool = Tool::function("9-lives.do it".into(), None, None);
+        let names = ToolNames::identifiers(&[tool], 64, false);
+        let upstream = format!("_9-lives_do_it_{}", short_hash("9-lives.do it"));
+        assert_eq!(names.upstream(None, "9-lives.do it"), upstream);
+        assert_eq!(names.original(&upstream).unwrap().name, "9-lives.do it");
+        assert_eq!(names.upstream(None, "lives-9"), "lives-9");
+        assert_eq!(ToolNames::new(&[], 64, false).upstream(None, "9"), "9");
     }
 
     #[test]

@@ -12,6 +12,8 @@ pub struct UpstreamError {
     pub code: Option<String>,
     /// `code`, if it is a number: some providers repeat the status there, or state it only there.
     pub status: Option<u16>,
+    /// The seconds after which the provider wants to be asked again, if its body says so.
+    pub retry_after: Option<u64>,
     /// The request member at fault.
     pub param: Option<String>,
 }

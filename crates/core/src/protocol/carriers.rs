@@ -134,12 +134,17 @@ fn holds_carrier(
 /// Returns the reason for which a relay's provider is not given a text, if the inside of its literal is a carrier.
 pub(super) fn rejection(inner: &[u8]) -> Option<Rejection> {
     let [new, old] = CARRIER_PREFIXES.map(|prefix| inner.starts_with(prefix.as_bytes()));
+    let [new_encoded, old_encoded] = ENCODED_PREFIXES.map(|prefix| inner.starts_with(prefix.as_bytes()));
+    let (new, old) = (new || new_encoded, old || old_encoded);
     new.then_some(Rejection::Foreign).or_else(|| old.then_some(Rejection::Old))
 }
 
 fn is(key: &[u8], name: &str) -> bool {
     Name::read(key).is_some_and(|key| key.is(name))
 }
+
+/// The beginnings of carriers in base 64, which clients of Gemini hold, in the order of [`CARRIER_PREFIXES`].
+pub(super) const ENCODED_PREFIXES: [&str; 2] = ["Y20yL", "Y20xL"];
 
 #[cfg(test)]
 mod tests {

@@ -31,6 +31,7 @@ impl Demand {
         let text = || json::text(value).map(|text| text.trim().to_ascii_lowercase()).unwrap_or_default();
         match name {
             b"service_tier" => self.rate(Rate::of_tier(&text()), "service_tier"),
+            b"servicetier" => self.rate(Rate::of_tier(&text()), "serviceTier"),
             b"speed" => self.rate((text() == "fast").then_some(Rate::Fast), "speed"),
             b"inference_geo" => self.rate((text() == "us").then_some(Rate::Us), "inference_geo"),
             _ if SEARCHES.iter().any(|known| known.as_bytes() == name) => {

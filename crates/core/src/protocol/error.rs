@@ -28,6 +28,24 @@ struct UpstreamErrorWire<'a> {
     code: Option<&'a RawValue>,
     #[serde(borrow)]
     param: Option<&'a RawValue>,
+    /// Google's name of the kind.
+    #[serde(borrow)]
+    status: Option<&'a RawValue>,
+    #[serde(borrow)]
+    details: Option<&'a RawValue>,
+}
+
+/// One of the details that Google adds to an error: the reason, or the quota that is exceeded.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct GoogleDetailWire<'a> {
+    #[serde(borrow)]
+    reason: Option<&'a RawValue>,
+    #[serde(borrow)]
+    violations: Option<&'a RawValue>,
+    /// A duration such as `34.4s`.
+    #[serde(borrow)]
+    retry_delay: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -103,11 +121,36 @@ impl<'a> UpstreamErrorWire<'a> {
     fn rest(&self) -> UpstreamError {
         UpstreamError {
             message: String::new(),
-            kind: string(self.kind),
-            code: string(self.code),
+            kind: string(self.kind).or_else(|| string(self.status)),
+            code: string(self.code).or_else(|| self.reason()),
             status: self.code.and_then(|code| code.get().parse().ok()),
             param: string(self.param),
+            retry_after: self.retry_after(),
         }
+    }
+
+    fn details(&self) -> Option<Vec<GoogleDetailWire<'_>>> {
+        serde_json::from_str(self.details?.get()).ok()
+    }
+
+    /// Returns the delay that Google asks for, rounded up.
+    fn retry_after(&self) -> Option<u64> {
+        let delay = self.details()?.iter().find_map(|detail| string(detail.retry_delay))?;
+        let seconds = delay.strip_suffix('s')?;
+        let (whole, part) = seconds.split_once('.').unwrap_or((seconds, ""));
+        let more = u64::from(part.bytes().any(|digit| digit != b'0'));
+        Some(whole.parse::<u64>().ok()?.saturating_add(more).min(MAX_RETRY_DELAY_SECONDS))
+    }
+
+    /// Returns Google's reason. A quota for a whole day is exceeded until its end, so it has a name of its own.
+    fn reason(&self) -> Option<String> {
+        let details = self.details()?;
+        let is_daily =
+            |detail: &GoogleDetailWire<'_>| detail.violations.is_some_and(|all| all.get().contains("PerDay"));
+        if details.iter().any(is_daily) {
+            return Some("DAILY_QUOTA_EXCEEDED".to_owned());
+        }
+        details.iter().find_map(|detail| string(detail.reason))
     }
 
     fn detail(&self) -> Option<String> {
@@ -132,9 +175,10 @@ fn string(raw: Option<&RawValue>) -> Option<String> {
 /// Whether `body` is an error as the clients of `protocol` expect it, with every member that they read.
 #[must_use]
 pub fn is_envelope(protocol: ProtocolId, body: &[u8]) -> bool {
-    let (outer, inner): (&[&str], &[&str]) = match protocol.is_anthropic() {
-        true => (&["type", "error", "request_id"], &["type", "message"]),
-        false => (&["error"], &["message", "type", "param", "code"]),
+    let (outer, inner): (&[&str], &[&str]) = match protocol {
+        ProtocolId::Messages => (&["type", "error", "request_id"], &["type", "message"]),
+        ProtocolId::Gemini => (&["error"], &["code", "message", "status"]),
+        ProtocolId::Chat | ProtocolId::Responses => (&["error"], &["message", "type", "param", "code"]),
     };
     json::members(body).finish().is_ok()
         && has(body, outer)
@@ -175,6 +219,9 @@ pub(super) fn openai_envelope(failure: &Failure) -> Bytes {
     json::write::bytes(&OpenAiEnvelopeWire { error: OpenAiErrorWire::new(failure) })
 }
 
+/// Longest delay before another try, in seconds: an hour, beyond which clients give up.
+const MAX_RETRY_DELAY_SECONDS: u64 = 3600;
+
 /// Maximum number of characters that are kept of an error in plain text.
 const MAX_PLAIN_TEXT_LEN: usize = 500;
 
@@ -212,6 +259,7 @@ mod tests {
             kind: Some("t".into()),
             code: code.map(Into::into),
             param: Some("p".into()),
+            retry_after: None,
         };
         assert_eq!(openai, expected(Some("c"), None));
         assert_eq!(
@@ -220,6 +268,21 @@ mod tests {
         );
         assert_eq!(read(r#"{"type":"error","error":{"type":"x","message":"m"}}"#).kind.unwrap(), "x");
         assert_eq!(read(r#"{"object":"error","message":"m","type":"x"}"#).message, "m");
+        let google = |details: &str| {
+            read(&format!(
+                r#"{{"error":{{"code":400,"message":"m","status":"INVALID_ARGUMENT","details":[{details}]}}}}"#
+            ))
+        };
+        let key = google(r#"{"@type":"x"},{"@type":"t/google.rpc.ErrorInfo","reason":"API_KEY_INVALID"}"#);
+        assert_eq!(
+            (key.kind.as_deref(), key.code.as_deref()),
+            (Some("INVALID_ARGUMENT"), Some("API_KEY_INVALID"))
+        );
+        assert_eq!(key.status, Some(400));
+        let delay = google(r#"{"@type":"t/google.rpc.RetryInfo","retryDelay":"34.4s"}"#);
+        assert_eq!(delay.retry_after, Some(35));
+        let quota = google(r#"{"violations":[{"quotaId":"GenerateRequestsPerDayPerProject"}]}"#);
+        assert_eq!(quota.code.as_deref(), Some("DAILY_QUOTA_EXCEEDED"));
         assert_eq!(read(r#"{"error":"m"}"#).message, "m");
         assert_eq!(read(r#"{"detail":"m"}"#).message, "m");
         assert_eq!(read(r#"{"detail":[{"loc":["body","n",0],"msg":"bad"}]}"#).message, "body.n.0: bad");

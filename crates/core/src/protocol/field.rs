@@ -9,7 +9,7 @@ use super::node::Node;
 /// Handles a top-level member according to the table.
 ///
 /// A member that is in no table is copied to a provider of OpenAI's protocols if its profile allows that. On the
-/// way to Messages it is dropped, because Messages refuses unknown members.
+/// way to Messages and to Gemini it is dropped, because these refuse unknown members.
 ///
 /// # Errors
 /// Returns 400 if the member is refused, or if it is lost in strict mode.
@@ -56,6 +56,7 @@ fn lose_at(path: &Path<'_>, value: &str, losses: &mut Losses) -> Result<()> {
 }
 
 fn unknown(target: &Target<'_>) -> FieldPolicy {
-    let forwards = target.protocol != ProtocolId::Messages && target.profile.forward_unknown;
+    let is_openai = matches!(target.protocol, ProtocolId::Chat | ProtocolId::Responses);
+    let forwards = is_openai && target.profile.forward_unknown;
     if forwards { FieldPolicy::Forwarded } else { FieldPolicy::Dropped }
 }

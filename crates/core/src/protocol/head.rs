@@ -16,7 +16,7 @@ use super::caps::{OutputCap, OutputCaps, read_number};
 use super::chat_asks::ChatAsks;
 use super::demand::Demand;
 use super::inner::{self, InnerModel};
-use super::members::RequestMembers;
+use super::members::{CapsWithin, RequestMembers};
 use super::{look, state, watch};
 
 /// The result of the head scan of one request.
@@ -60,7 +60,13 @@ pub struct Head<'a> {
     /// Earlier values of members that occur twice.
     repeats: Vec<Repeat>,
     caps: OutputCaps,
+    /// The place of a limit that is inserted, if it does not stand at the top level.
+    cap_place: Option<CapPlace>,
 }
+
+/// The place of a limit inside of another object: the position, and the text before and after the member.
+#[derive(Clone, Copy, Debug)]
+struct CapPlace(usize, &'static str, &'static str);
 
 /// An earlier value of a member that occurs twice, and the value that counts.
 #[derive(Clone, Debug)]
@@ -80,6 +86,8 @@ struct HeadFindings<'a> {
     number: Vec<Range<usize>>,
     choices: u64,
     caps: OutputCaps,
+    /// The object in which limits stand that do not stand at the top level.
+    holder: Option<Range<usize>>,
     system: Option<Range<usize>>,
     conversation: bool,
     /// The advice for a client that sends another protocol's request.
@@ -131,6 +139,9 @@ impl<'a> Head<'a> {
     /// the request does so itself.
     #[must_use]
     pub fn cap_edits(&self, body: &[u8], member: &str, tokens: u64) -> Vec<Edit> {
+        if let Some(CapPlace(at, before, after)) = self.cap_place.filter(|_| self.caps.0.is_empty()) {
+            return vec![(at..at, format!("{before}\"{member}\":{tokens}{after}").into())];
+        }
         self.caps.bound(body, member, tokens, self.open)
     }
 
@@ -189,6 +200,10 @@ impl<'a> HeadFindings<'a> {
             self.conversation |= member.is_present();
         } else if let Some((_, advice)) = members.foreign.iter().find(|(foreign, _)| name.is(foreign)) {
             self.advice = Some(advice);
+        } else if let Some(within) = &members.caps_within
+            && within.objects.iter().any(|object| name.is(object))
+        {
+            self.caps_within(&member, within)?;
         } else if name.is("system") {
             self.system = Some(member.span.clone());
         }
@@ -199,6 +214,48 @@ impl<'a> HeadFindings<'a> {
             self.demand.unbounded.get_or_insert_with(|| path.to_owned());
         }
         inner::top_level(&name, &member, &mut self.inner)
+    }
+
+    /// Takes the limits in an object of the request.
+    fn caps_within(&mut self, member: &Member<'a>, within: &CapsWithin) -> Result<()> {
+        if !member.is_present() {
+            return Ok(());
+        }
+        if self.holder.replace(member.span.clone()).is_some() {
+            return Err(too_often(within.object));
+        }
+        for inner in json::members(member.value) {
+            let inner = inner.map_err(invalid)?;
+            let Some(name) = Name::read(inner.key).filter(|_| inner.is_present()) else { continue };
+            let is_among = |names: &[&str]| names.iter().any(|known| name.is(known));
+            // A number may be written as a text.
+            let number = || read_number(inner.value.trim_ascii()).or_else(|| inner.text()?.parse().ok());
+            if is_among(within.choices) {
+                let wrong = || wrong("candidateCount", "a whole number from 1");
+                self.choices = number().filter(|number| *number > 0).ok_or_else(wrong)?;
+            } else if is_among(within.caps) {
+                let name = "maxOutputTokens";
+                if !self.caps.0.is_empty() {
+                    return Err(too_often(name));
+                }
+                let tokens = number().filter(|tokens| *tokens > 0);
+                let tokens = tokens.ok_or_else(|| wrong(name, "a whole number of tokens, at least 1"))?;
+                let at = |span: Range<usize>| member.span.start + span.start..member.span.start + span.end;
+                let (key, span) = (at(inner.key_span), at(inner.span));
+                self.caps.0.push(OutputCap { name, key, span, tokens: Some(tokens) });
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the place for a limit that the request does not have.
+    fn cap_place(&self, body: &[u8], members: &RequestMembers) -> Option<CapPlace> {
+        members.caps_within.as_ref()?;
+        let Some(holder) = &self.holder else {
+            return Some(CapPlace(first_member(body), "\"generationConfig\":{", "},"));
+        };
+        let is_empty = json::members(body.get(holder.clone()).unwrap_or_default()).next().is_none();
+        Some(CapPlace(holder.start + 1, "", if is_empty { "" } else { "," }))
     }
 
     /// Takes a member that decides where the request goes or how much it may cost.
@@ -261,6 +318,7 @@ impl<'a> HeadFindings<'a> {
         for name in members.output_caps {
             repeat(self.caps.spans(name), true, &mut repeats);
         }
+        let cap_place = self.cap_place(body, members);
         let last = self.options.last().cloned();
         let is_null = last.clone().is_some_and(|span| body.get(span) == Some(b"null"));
         let (stream_options, null_options) = if is_null { (None, last) } else { (last, None) };
@@ -289,6 +347,7 @@ impl<'a> HeadFindings<'a> {
             models: self.models,
             repeats,
             caps: self.caps,
+            cap_place,
         })
     }
 }

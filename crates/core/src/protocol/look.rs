@@ -311,6 +311,7 @@ impl<'a> Look<'a, '_> {
             {
                 self.refer(path);
             }
+            b"file_uri" | b"fileuri" if is_stored(value.literal) => self.refer(path),
             b"skill_id" if value.is_present() => object.skill = Some(path.to_string()),
             _ if value.is_present() => self.medium(object, place, name, &value, path),
             _ => {}
@@ -578,6 +579,15 @@ const MAX_DEPTH: u32 = 16;
 
 /// Maximum number of containers that are noted for one history: a further one counts as a reference to state.
 const MAX_CONTAINERS: usize = 64;
+
+/// Whether the address of a file is one of Google's stores, which all callers of the gateway share.
+fn is_stored(literal: &[u8]) -> bool {
+    let Some(address) = json::text(literal).map(|text| text.trim().to_ascii_lowercase()) else {
+        return false;
+    };
+    let is_of_files = address.contains("generativelanguage.googleapis.com") && address.contains("/files/");
+    is_of_files || address.starts_with("gs:") || address.starts_with("files/")
+}
 
 #[cfg(test)]
 #[path = "look_tests.rs"]

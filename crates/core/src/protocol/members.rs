@@ -13,6 +13,8 @@ pub struct RequestMembers {
     pub foreign: &'static [(&'static str, &'static str)],
     /// Members that limit the tokens of the answer.
     pub output_caps: &'static [&'static str],
+    /// The object in which such members stand, where they do not stand at the top level.
+    pub caps_within: Option<CapsWithin>,
     /// Whether there is a `stream_options` member.
     pub stream_options: bool,
     /// Members that refer to state held at the provider.
@@ -23,4 +25,17 @@ pub struct RequestMembers {
     pub prewarms: bool,
     /// The kind of failure for references to provider state.
     pub refusal: Kind,
+}
+
+/// An object of a request that holds the limit of the answer's tokens. Names to read by are in lower case.
+#[derive(Debug)]
+pub struct CapsWithin {
+    /// The member that is written if a request has none.
+    pub object: &'static str,
+    /// The spellings of the member.
+    pub objects: &'static [&'static str],
+    /// The spellings of the limit.
+    pub caps: &'static [&'static str],
+    /// The spellings of the number of answers.
+    pub choices: &'static [&'static str],
 }

@@ -1,9 +1,10 @@
-//! The three protocols behind one trait, each in a folder with the same files.
+//! The four protocols behind one trait, each in a folder with the same files.
 //!
 //! A protocol knows the form of its requests, answers, events and errors. It knows nothing of HTTP connections,
 //! keys or providers, and nothing of the other protocols.
 
 pub mod chat;
+pub mod gemini;
 pub mod messages;
 pub mod responses;
 
@@ -16,6 +17,7 @@ mod error;
 mod field;
 mod head;
 mod inner;
+mod input;
 mod kinds;
 mod look;
 mod members;
@@ -31,6 +33,7 @@ mod state;
 mod usage;
 mod watch;
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
@@ -39,7 +42,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::canon::{
-    Answer, COMMENT, Context, Decode, Encode, Field, Losses, Profile, Rates, Rejections, Request,
+    Answer, COMMENT, Context, Decode, Encode, Field, Form, Losses, Profile, Rates, Rejections, Request,
     ResponseMetadata, Sealer, Target, ToolNames, UsagePart,
 };
 use crate::failure::{Failure, Result};
@@ -52,7 +55,7 @@ pub use demand::{Demand, Service};
 pub use error::is_envelope;
 pub use head::Head;
 pub use inner::InnerModel;
-pub use members::RequestMembers;
+pub use members::{CapsWithin, RequestMembers};
 pub use opening::add_opening;
 pub use spare::Spare;
 pub use state::Test;
@@ -64,6 +67,32 @@ pub trait Protocol: fmt::Debug + Send + Sync {
 
     /// Returns the endpoint for calls, below the version prefix, such as `/chat/completions`.
     fn path(&self) -> &'static str;
+
+    /// Returns the path of a call of a provider's `model`, whose answer is to come in this form.
+    fn call_path(&self, model: &str, form: Form) -> Cow<'static, str> {
+        let _ = (model, form);
+        self.path().into()
+    }
+
+    /// Returns the path of a count for a provider's `model`, if there is one.
+    fn count_call_path(&self, model: &str) -> Option<Cow<'static, str>> {
+        let _ = model;
+        self.count_path().map(Cow::Borrowed)
+    }
+
+    /// Returns the edit that puts the model and the form of the answer, which the path of a request names, at the end of
+    /// its body; `None` in protocols whose bodies name both, and for a body that is no object.
+    fn addressed(&self, body: &[u8], model: &str, form: Form) -> Option<Edit> {
+        let _ = (body, model, form);
+        None
+    }
+
+    /// Returns the edits of a relayed request that remove the members that the path stands for, and that name the
+    /// provider's `model` wherever else the request does; `None` in protocols whose paths name no model.
+    fn address_edits(&self, body: &[u8], model: &str) -> Option<Vec<Edit>> {
+        let _ = (body, model);
+        None
+    }
 
     /// Returns the endpoint that counts the tokens of a request, if there is one.
     fn count_path(&self) -> Option<&'static str>;
@@ -202,6 +231,11 @@ pub trait Protocol: fmt::Debug + Send + Sync {
         true
     }
 
+    /// Whether the names of tools have to begin with a letter or an underscore.
+    fn names_tools_by_identifiers(&self) -> bool {
+        false
+    }
+
     /// Whether a provider of this protocol knows freeform tools.
     fn takes_custom_tools(&self, profile: &Profile) -> bool {
         let _ = profile;
@@ -325,7 +359,8 @@ pub struct StreamFacts<'a> {
 }
 
 /// All protocols, in the order of [`ProtocolId`].
-pub static REGISTRY: &[&dyn Protocol] = &[&chat::Chat, &responses::Responses, &messages::Messages];
+pub static REGISTRY: &[&dyn Protocol] =
+    &[&chat::Chat, &responses::Responses, &messages::Messages, &gemini::Gemini];
 
 impl ProtocolId {
     /// Returns the protocol itself.
@@ -335,6 +370,7 @@ impl ProtocolId {
             Self::Chat => &chat::Chat,
             Self::Responses => &responses::Responses,
             Self::Messages => &messages::Messages,
+            Self::Gemini => &gemini::Gemini,
         }
     }
 }

@@ -170,7 +170,7 @@ impl<'a, 'p> Node<'a, 'p> {
     pub(super) fn wrong(&self, expected: &str) -> Failure {
         let path = self.path.to_string();
         let top = path.split(['[', '.']).next().unwrap_or_default();
-        let conversation = matches!(top, "messages" | "input" | "system" | "instructions");
+        let conversation = matches!(top, "messages" | "input" | "system" | "instructions" | "contents");
         let kind = if conversation { Kind::InvalidMessages } else { Kind::Unsupported };
         Failure::new(kind, format!("'{path}' must be {expected}.")).with_param(path)
     }

@@ -135,7 +135,10 @@ fn render_for(
     let Conformed { properties, call_ids } = conform(&mut request, target, &mut losses)?;
     let longest = target.profile.tool_name_max.map_or_else(|| upstream.max_tool_name_len(), usize::from);
     let takes_custom_tools = upstream.takes_custom_tools(target.profile);
-    let mut names = ToolNames::new(&request.tools, longest, takes_custom_tools);
+    let mut names = match upstream.names_tools_by_identifiers() {
+        true => ToolNames::identifiers(&request.tools, longest, takes_custom_tools),
+        false => ToolNames::new(&request.tools, longest, takes_custom_tools),
+    };
     request.turns.iter().for_each(|turn| names.add(&turn.tools, takes_custom_tools));
     let mut out = Vec::with_capacity(body.len() + body.len() / 8 + ROOM);
     let Written { answer_tool, prefix, beta } =

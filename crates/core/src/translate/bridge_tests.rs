@@ -37,6 +37,9 @@ fn the_answers_limit_is_the_one_that_is_given_and_stands_once() {
         (ProtocolId::Responses, ProtocolId::Messages, "max_tokens"),
         (ProtocolId::Messages, ProtocolId::Chat, "max_tokens"),
         (ProtocolId::Messages, ProtocolId::Responses, "max_output_tokens"),
+        (ProtocolId::Chat, ProtocolId::Gemini, "maxOutputTokens"),
+        (ProtocolId::Responses, ProtocolId::Gemini, "maxOutputTokens"),
+        (ProtocolId::Messages, ProtocolId::Gemini, "maxOutputTokens"),
     ] {
         let profile = Profile::default();
         let caps = Caps::of(upstream, "m", &profile);

@@ -14,7 +14,7 @@ use super::BYTES_PER_TOKEN;
 /// Returns 502 if there is no count.
 pub fn read(body: &[u8]) -> Result<u64> {
     let members = json::members(body).lenient();
-    let count = members.filter(|member| member.is("input_tokens")).last();
+    let count = members.filter(|member| member.is("input_tokens") || member.is("totalTokens")).last();
     count
         .and_then(|member| member.unsigned())
         .ok_or_else(|| Failure::provider("the provider counted no tokens"))
@@ -28,7 +28,7 @@ pub fn write(client: ProtocolId, tokens: u64) -> Bytes {
         if client == ProtocolId::Responses {
             o.text("object", "response.input_tokens");
         }
-        o.number("input_tokens", tokens);
+        o.number(if client == ProtocolId::Gemini { "totalTokens" } else { "input_tokens" }, tokens);
     });
     out.into()
 }
@@ -110,6 +110,8 @@ mod tests {
     #[test]
     fn reads_and_writes_counts() {
         assert_eq!(read(br#"{"object":"x","input_tokens":7}"#).unwrap(), 7);
+        assert_eq!(read(br#"{"totalTokens":7}"#).unwrap(), 7);
+        assert_eq!(write(ProtocolId::Gemini, 7), r#"{"totalTokens":7}"#);
         assert!(read(br#"{"tokens":7}"#).is_err());
         assert_eq!(write(ProtocolId::Messages, 7), r#"{"input_tokens":7}"#);
         assert_eq!(write(ProtocolId::Responses, 7), r#"{"object":"response.input_tokens","input_tokens":7}"#);

@@ -24,7 +24,8 @@ impl Edits {
         model: &str,
         output_cap: Option<u64>,
     ) -> Self {
-        let mut edits = head.model_edits(body, model);
+        let address = protocol.address_edits(body, model);
+        let mut edits = address.unwrap_or_else(|| head.model_edits(body, model));
         let output_cap = output_cap.or_else(|| outdated_cap(protocol, head, profile));
         if let Some(tokens) = output_cap {
             edits.extend(head.cap_edits(body, protocol.output_cap(profile), tokens));

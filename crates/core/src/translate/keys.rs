@@ -115,6 +115,7 @@ impl OwnKeys {
             code: name(&error.code),
             status: error.status,
             param: name(&error.param),
+            retry_after: error.retry_after,
         }
     }
 
@@ -326,6 +327,7 @@ mod tests {
     #[test]
     fn an_error_loses_the_names_that_hold_a_key() {
         let error = UpstreamError {
+            retry_after: None,
             message: format!("no {KEY}"),
             kind: Some("auth".into()),
             code: Some(KEY.into()),

@@ -40,7 +40,7 @@ pub fn read_error(status: u16, error: &UpstreamError, retry_after: Option<u64>) 
         true => failure,
         false => failure.without_blame(),
     };
-    match retry_after {
+    match retry_after.or(error.retry_after) {
         Some(seconds) if matches!(failure.status(), 429 | 503) => failure.with_retry_after(seconds),
         _ => failure,
     }
@@ -119,6 +119,12 @@ fn classify(status: u16, error: &UpstreamError) -> Kind {
     if matches!(status, 400 | 403) && says(&["content_filter", "content_policy_violation", "moderation"]) {
         return Kind::ContentPolicy;
     }
+    if GOOGLES_VERDICT_ON_OUR_KEY.iter().any(|prefix| code.starts_with(prefix)) {
+        return Kind::Provider;
+    }
+    if says(&["DAILY_QUOTA_EXCEEDED", "BILLING_DISABLED", "CONSUMER_SUSPENDED", "FAILED_PRECONDITION"]) {
+        return Kind::Unavailable;
+    }
     if says(&["insufficient_quota", "billing_error", "billing_not_active", "spend_limit_exceeded"]) {
         return Kind::Unavailable;
     }
@@ -196,7 +202,16 @@ const ABOUT_THE_REQUEST: &[&str] =
     &["invalid_request_error", "invalid_prompt", "bio_policy", "misalignment_policy_violation"];
 
 /// Phrases with which providers report that the conversation is too long.
-const CONTEXT: &[&str] = &["prompt is too long", "maximum context length", "context window"];
+const CONTEXT: &[&str] = &[
+    "prompt is too long",
+    "maximum context length",
+    "context window",
+    "exceeds the maximum number of tokens",
+];
+
+/// The beginnings of Google's reasons that are about the gateway's credential, whatever the status.
+const GOOGLES_VERDICT_ON_OUR_KEY: &[&str] =
+    &["API_KEY_", "ACCESS_TOKEN_", "SERVICE_DISABLED", "IAM_PERMISSION_DENIED", "CONSUMER_INVALID"];
 
 #[cfg(test)]
 mod tests {
@@ -211,6 +226,17 @@ mod tests {
     fn the_classes_of_the_reference() {
         let body = |kind: &str, code: &str, message: &str| {
             format!(r#"{{"error":{{"type":"{kind}","code":"{code}","message":"{message}"}}}}"#)
+        };
+        let google = |kind: &str, reason: &str, message: &str| {
+            let details = match reason {
+                "" => String::new(),
+                reason => {
+                    format!(r#"{{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"{reason}"}}"#)
+                }
+            };
+            format!(
+                r#"{{"error":{{"code":400,"message":"{message}","status":"{kind}","details":[{details}]}}}}"#
+            )
         };
         for (given, error, expected, code) in [
             (400, body("invalid_request_error", "bad_thing", "m"), 400, "bad_thing"),
@@ -228,6 +254,32 @@ mod tests {
             (500, "<html>".to_owned(), 502, "provider_error"),
             (529, body("overloaded_error", "", "m"), 503, "model_unavailable"),
             (302, String::new(), 502, "provider_error"),
+            (400, google("INVALID_ARGUMENT", "API_KEY_INVALID", "API key not valid."), 502, "provider_error"),
+            (403, google("PERMISSION_DENIED", "", "m"), 502, "provider_error"),
+            (
+                400,
+                google("FAILED_PRECONDITION", "", "User location is not supported."),
+                503,
+                "model_unavailable",
+            ),
+            (
+                404,
+                google("NOT_FOUND", "", "models/x is not found for API version v1beta"),
+                502,
+                "provider_error",
+            ),
+            (429, google("RESOURCE_EXHAUSTED", "", "m"), 429, "rate_limit_exceeded"),
+            (503, google("UNAVAILABLE", "", "m"), 503, "model_unavailable"),
+            (
+                400,
+                google(
+                    "INVALID_ARGUMENT",
+                    "",
+                    "The input token count (9) exceeds the maximum number of tokens allowed (8).",
+                ),
+                400,
+                "context_length_exceeded",
+            ),
         ] {
             assert_eq!(status(given, &error), (expected, code.to_owned()), "{given} {error}");
         }

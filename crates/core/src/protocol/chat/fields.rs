@@ -4,7 +4,7 @@ use crate::canon::{Field, FieldPolicy};
 
 use FieldPolicy::{Dropped, Forwarded, Mapped, Own, Refused, Silent};
 
-/// Defines one member: its name, its handling in Responses and in Messages, its neutral values, and a sample.
+/// Defines one member: its name, its handling in Responses and in Messages, which is usually that in Gemini, its neutral values, and a sample.
 const fn field(
     name: &'static str,
     responses: FieldPolicy,
@@ -12,7 +12,7 @@ const fn field(
     neutral: &'static [&'static str],
     sample: &'static str,
 ) -> Field {
-    Field { name, to: [Own, responses, messages], neutral, sample }
+    Field { name, to: [Own, responses, messages, messages], neutral, sample }
 }
 
 /// The members of Chat requests, including extensions of well-known servers.
@@ -31,13 +31,13 @@ pub(super) static FIELDS: &[Field] = &[
     field("top_a", Dropped, Dropped, ZERO, "0.1"),
     field("repetition_penalty", Dropped, Dropped, &["1", "1.0"], "1.1"),
     field("typical_p", Dropped, Dropped, &["1", "1.0"], "0.9"),
-    field("frequency_penalty", Dropped, Dropped, ZERO, "0.5"),
-    field("presence_penalty", Dropped, Dropped, ZERO, "0.5"),
+    field("frequency_penalty", Dropped, Dropped, ZERO, "0.5").in_gemini(Forwarded),
+    field("presence_penalty", Dropped, Dropped, ZERO, "0.5").in_gemini(Forwarded),
     field("logit_bias", Dropped, Dropped, &["{}"], r#"{"50256":-100}"#),
-    field("seed", Dropped, Dropped, &[], "7"),
+    field("seed", Dropped, Dropped, &[], "7").in_gemini(Forwarded),
     field("n", Refused, Refused, &["1"], "2"),
-    field("logprobs", Mapped, Refused, &["false"], "true"),
-    field("top_logprobs", Mapped, Refused, &["0"], "2"),
+    field("logprobs", Mapped, Refused, &["false"], "true").in_gemini(Mapped),
+    field("top_logprobs", Mapped, Refused, &["0"], "2").in_gemini(Mapped),
     field("stop", Dropped, Mapped, &["[]", "\"\""], r#"["END"]"#),
     field("tools", Mapped, Mapped, &["[]"], r#"[{"type":"function","function":{"name":"f"}}]"#),
     field("functions", Mapped, Mapped, &["[]"], r#"[{"name":"f"}]"#),
@@ -56,16 +56,16 @@ pub(super) static FIELDS: &[Field] = &[
     field("audio", Refused, Refused, &[], r#"{"voice":"alloy","format":"wav"}"#),
     field("prediction", Dropped, Dropped, &[], r#"{"type":"content","content":"x"}"#),
     field("web_search_options", Mapped, Mapped, &[], "{}"),
-    field("user", Mapped, Mapped, &["\"\""], r#""user-1""#),
-    field("safety_identifier", Mapped, Mapped, &["\"\""], r#""user-1""#),
+    field("user", Mapped, Mapped, &["\"\""], r#""user-1""#).in_gemini(Silent),
+    field("safety_identifier", Mapped, Mapped, &["\"\""], r#""user-1""#).in_gemini(Silent),
     field("metadata", Forwarded, Dropped, &["{}"], r#"{"k":"v"}"#),
     field("store", Silent, Silent, &[], "true"),
     field("service_tier", Forwarded, Mapped, &[], r#""default""#),
     field("prompt_cache_key", Forwarded, Dropped, &["\"\""], r#""key""#),
     field("prompt_cache_retention", Forwarded, Dropped, &[], r#""24h""#),
-    field("prompt_cache_options", Forwarded, Mapped, &["{}"], r#"{"ttl":"12h"}"#),
+    field("prompt_cache_options", Forwarded, Mapped, &["{}"], r#"{"ttl":"12h"}"#).in_gemini(Silent),
     field("moderation", Forwarded, Refused, &[], r#"{"model":"m"}"#),
-    field("cache_control", Dropped, Forwarded, &[], r#"{"type":"ephemeral"}"#),
+    field("cache_control", Dropped, Forwarded, &[], r#"{"type":"ephemeral"}"#).in_gemini(Silent),
     field("context_management", Dropped, Dropped, &[], "{}"),
     field("betas", Dropped, Dropped, &["[]"], r#"["b"]"#),
     field("container", Dropped, Dropped, &[], "{}"),

@@ -2,7 +2,7 @@
 
 use crate::canon::{Field, FieldPolicy};
 
-use FieldPolicy::{Dropped, Mapped, Own, Refused};
+use FieldPolicy::{Dropped, Mapped, Own, Refused, Silent};
 
 /// The members of the protocol's requests. A member that is not in the table is left out, and the client is told.
 pub(super) static FIELDS: &[Field] = &[
@@ -13,19 +13,19 @@ pub(super) static FIELDS: &[Field] = &[
     mapped("stream", "true"),
     mapped("temperature", "0.5"),
     mapped("top_p", "0.9"),
-    Field { to: [Mapped, Dropped, Own], neutral: &["0", "-1"], ..mapped("top_k", "40") },
-    Field { to: [Mapped, Dropped, Own], neutral: &["[]"], ..mapped("stop_sequences", r#"["END"]"#) },
+    Field { to: [Mapped, Dropped, Own, Mapped], neutral: &["0", "-1"], ..mapped("top_k", "40") },
+    Field { to: [Mapped, Dropped, Own, Mapped], neutral: &["[]"], ..mapped("stop_sequences", r#"["END"]"#) },
     mapped("tools", r#"[{"name":"f","input_schema":{"type":"object","properties":{}}}]"#),
     mapped("tool_choice", r#"{"type":"auto"}"#),
     mapped("thinking", r#"{"type":"enabled","budget_tokens":2048}"#),
     mapped("output_config", r#"{"effort":"low"}"#),
     mapped("output_format", r#"{"type":"json_schema","schema":{"type":"object","properties":{}}}"#),
-    mapped("metadata", r#"{"user_id":"u1"}"#),
+    mapped("metadata", r#"{"user_id":"u1"}"#).in_gemini(Silent),
     mapped("service_tier", r#""standard_only""#),
     // Its price differs: a tier is never replaced by a more expensive one.
     Field { neutral: &[r#""standard""#], ..dropped("speed", r#""fast""#) },
     // The other protocols cache by themselves.
-    dropped("cache_control", r#"{"type":"ephemeral"}"#),
+    dropped("cache_control", r#"{"type":"ephemeral"}"#).in_gemini(Silent),
     // Clients send it with every request; without it, their prompts only get longer.
     dropped("context_management", r#"{"edits":[{"type":"clear_tool_uses_20250919"}]}"#),
     Field { neutral: &["[]"], ..dropped("fallbacks", r#"[{"model":"m"}]"#) },
@@ -45,13 +45,13 @@ pub(super) static FIELDS: &[Field] = &[
 ];
 
 const fn mapped(name: &'static str, sample: &'static str) -> Field {
-    Field { name, to: [Mapped, Mapped, Own], neutral: &[], sample }
+    Field { name, to: [Mapped, Mapped, Own, Mapped], neutral: &[], sample }
 }
 
 const fn dropped(name: &'static str, sample: &'static str) -> Field {
-    Field { name, to: [Dropped, Dropped, Own], neutral: &[], sample }
+    Field { name, to: [Dropped, Dropped, Own, Dropped], neutral: &[], sample }
 }
 
 const fn refused(name: &'static str, sample: &'static str) -> Field {
-    Field { name, to: [Refused, Refused, Own], neutral: &[], sample }
+    Field { name, to: [Refused, Refused, Own, Refused], neutral: &[], sample }
 }

@@ -4,7 +4,7 @@ use crate::canon::{Field, FieldPolicy};
 
 use FieldPolicy::{Dropped, Mapped, Own, Refused, Silent};
 
-/// Defines one member: its name, its handling in Chat and in Messages, its neutral values, and a sample.
+/// Defines one member: its name, its handling in Chat and in Messages, which is usually that in Gemini, its neutral values, and a sample.
 const fn field(
     name: &'static str,
     chat: FieldPolicy,
@@ -12,7 +12,7 @@ const fn field(
     neutral: &'static [&'static str],
     sample: &'static str,
 ) -> Field {
-    Field { name, to: [chat, Own, messages], neutral, sample }
+    Field { name, to: [chat, Own, messages, messages], neutral, sample }
 }
 
 /// The members of Responses requests.
@@ -27,7 +27,7 @@ pub(super) static FIELDS: &[Field] = &[
     field("max_tool_calls", Dropped, Dropped, &[], "3"),
     field("temperature", Mapped, Mapped, &[], "0.7"),
     field("top_p", Mapped, Mapped, &[], "0.9"),
-    field("top_logprobs", Mapped, Refused, &["0"], "2"),
+    field("top_logprobs", Mapped, Refused, &["0"], "2").in_gemini(Mapped),
     field("tools", Mapped, Mapped, &["[]"], r#"[{"type":"function","name":"f"}]"#),
     field("tool_choice", Mapped, Mapped, &[], r#""auto""#),
     field("parallel_tool_calls", Mapped, Mapped, &[], "false"),
@@ -42,12 +42,12 @@ pub(super) static FIELDS: &[Field] = &[
     field("include", Mapped, Mapped, &["[]"], r#"["reasoning.encrypted_content"]"#),
     field("truncation", Dropped, Dropped, &["\"disabled\""], r#""auto""#),
     field("metadata", Silent, Silent, &["{}"], r#"{"k":"v"}"#),
-    field("user", Mapped, Mapped, &["\"\""], r#""user-1""#),
-    field("safety_identifier", Mapped, Mapped, &["\"\""], r#""user-1""#),
+    field("user", Mapped, Mapped, &["\"\""], r#""user-1""#).in_gemini(Silent),
+    field("safety_identifier", Mapped, Mapped, &["\"\""], r#""user-1""#).in_gemini(Silent),
     field("prompt_cache_key", Mapped, Silent, &["\"\""], r#""key""#),
     field("prompt_cache_retention", Mapped, Dropped, &[], r#""24h""#),
-    field("prompt_cache_options", Mapped, Mapped, &["{}"], r#"{"ttl":"12h"}"#),
-    field("service_tier", Mapped, Mapped, &[], r#""auto""#),
+    field("prompt_cache_options", Mapped, Mapped, &["{}"], r#"{"ttl":"12h"}"#).in_gemini(Silent),
+    field("service_tier", Mapped, Mapped, &[], r#""default""#),
     field("context_management", Dropped, Dropped, &["[]"], r#"[{"type":"compaction"}]"#),
     field("moderation", Refused, Refused, &[], r#"{"model":"m"}"#),
     field("access_programs", Dropped, Dropped, &["[]"], r#"["p"]"#),

@@ -35,6 +35,7 @@ pub(super) fn conform(
     calls::pair(&mut request.turns, losses)?;
     let dialect = target.profile.tool_schemas.unwrap_or(match target.protocol {
         ProtocolId::Messages => SchemaDialect::Named,
+        ProtocolId::Gemini => SchemaDialect::Any,
         _ => SchemaDialect::Explicit,
     });
     let properties = schema::adapt(&mut request.tools, dialect, losses)?;

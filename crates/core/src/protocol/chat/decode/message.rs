@@ -38,7 +38,7 @@ pub(super) fn read<'a>(
 fn continues(target: &Target<'_>) -> bool {
     match target.protocol {
         ProtocolId::Responses => false,
-        ProtocolId::Messages => target.caps.prefill,
+        ProtocolId::Messages | ProtocolId::Gemini => target.caps.prefill,
         ProtocolId::Chat => target.caps.prefill && target.profile.prefill != Prefill::None,
     }
 }

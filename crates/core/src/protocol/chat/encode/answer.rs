@@ -95,6 +95,9 @@ impl DetailEntries {
                     self.add(&String::from_utf8_lossy(element));
                 }
             }
+            Seal::Text(signature) => self.entry("reasoning.encrypted", |o| {
+                o.json_str("data", signature).text("format", GOOGLE).null("id");
+            }),
             Seal::Plain | Seal::Call { .. } => {}
         }
     }
@@ -140,6 +143,7 @@ impl DetailEntries {
 /// Formats of `reasoning_details`, which show the family that they come from.
 const ANTHROPIC: &str = "anthropic-claude-v1";
 const OPENAI: &str = "openai-responses-v1";
+const GOOGLE: &str = "google-gemini-v1";
 
 #[cfg(test)]
 mod tests {

@@ -13,6 +13,7 @@ pub(in crate::protocol::chat) static MEMBERS: RequestMembers = RequestMembers {
         ("input", " A request with 'input' is one of the Responses API: send it to /v1/responses."),
     ],
     output_caps: &["max_tokens", "max_completion_tokens"],
+    caps_within: None,
     stream_options: true,
     state: &[],
     opaque: &["parameters", "schema", "metadata", "arguments"],

@@ -8,11 +8,11 @@ use crate::canon::{Cache, Call, DocumentPart, Part, Source, Text, ToolNames, Too
 use crate::failure::{Failure, Kind, Result};
 use crate::json::JsonStr;
 use crate::json::write::{Array, Object};
-use crate::protocol::phrases;
+use crate::protocol::{input, phrases};
 
 use super::ids::CallIds;
 use super::mark::{self, CacheMarks};
-use super::{input, reasoning};
+use super::reasoning;
 
 /// One item that becomes a block.
 #[derive(Clone, Copy, Debug)]

@@ -4,7 +4,7 @@ mod answer;
 mod content;
 mod format;
 mod ids;
-mod input;
+
 mod mark;
 mod message;
 mod reasoning;

@@ -7,10 +7,9 @@ use crate::json::JsonStr;
 use crate::json::write::{self, Array};
 
 use crate::protocol::messages::usage;
-use crate::protocol::phrases;
+use crate::protocol::{input, phrases};
 
 use super::answer::{self, OpaqueBlock, StopMembers};
-use super::input;
 
 /// Writes the answer's body.
 pub(in crate::protocol::messages) fn write(answer: &Answer, context: &Context) -> Bytes {

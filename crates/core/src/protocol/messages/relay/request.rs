@@ -18,6 +18,7 @@ pub(in crate::protocol::messages) static MEMBERS: RequestMembers = RequestMember
     conversation: &["messages"],
     foreign: &[("input", " A request with 'input' is one of the Responses API: send it to /v1/responses.")],
     output_caps: &["max_tokens"],
+    caps_within: None,
     stream_options: false,
     state: &[
         ("container", Test::Id),

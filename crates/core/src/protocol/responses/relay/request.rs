@@ -13,6 +13,7 @@ pub(in crate::protocol::responses) static MEMBERS: RequestMembers = RequestMembe
     conversation: &["input", "instructions"],
     foreign: &[("messages", " Requests with 'messages' belong to /v1/chat/completions or /v1/messages.")],
     output_caps: &["max_output_tokens"],
+    caps_within: None,
     stream_options: true,
     state: &[("conversation", Test::Present), ("prompt", Test::Present), ("background", Test::NotFalse)],
     opaque: &["parameters", "schema", "metadata", "arguments", "client_metadata", "input_schema"],

@@ -1,0 +1,12 @@
+//! From the canonical form to the protocol: requests for providers and answers for clients.
+
+mod answer;
+mod content;
+mod ids;
+mod message;
+mod reasoning;
+mod tools;
+
+pub(super) mod reply;
+pub(super) mod request;
+pub(super) mod stream;
