@@ -95,7 +95,8 @@ mod tests {
         let usage = Usage { input: 1, output: 2, reasoning: Some(5), ..Usage::default() };
         let mut out = Vec::new();
         write::object(&mut out, |o| write_usage(&usage, o));
-        let expected = r#"{"promptTokenCount":1,"candidatesTokenCount":0,"thoughtsTokenCount":2,"totalTokenCount":3}"#;
+        let expected =
+            r#"{"promptTokenCount":1,"candidatesTokenCount":0,"thoughtsTokenCount":2,"totalTokenCount":3}"#;
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 
