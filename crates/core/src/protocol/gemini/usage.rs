@@ -52,7 +52,8 @@ pub(super) fn tier(json: &str) -> Option<String> {
 
 /// Writes the members of a client's `usageMetadata`.
 pub(super) fn write(usage: &Usage, o: &mut Object<'_>) {
-    let reasoning = usage.reasoning.unwrap_or(0);
+    // Some providers count more reasoning than output.
+    let reasoning = usage.reasoning.unwrap_or(0).min(usage.output);
     o.number("promptTokenCount", usage.prompt());
     if usage.cache_read > 0 {
         o.number("cachedContentTokenCount", usage.cache_read);
@@ -87,6 +88,16 @@ mod tests {
             usage.absorb(&read(format!(r#"{{"promptTokenCount":{count}}}"#).as_bytes()).unwrap());
         }
         assert_eq!((usage.input, usage.output), (646, 0));
+    }
+
+    #[test]
+    fn the_total_is_the_sum_whatever_a_provider_counts() {
+        let usage = Usage { input: 1, output: 2, reasoning: Some(5), ..Usage::default() };
+        let mut out = Vec::new();
+        write::object(&mut out, |o| write_usage(&usage, o));
+        let expected =
+            r#"{"promptTokenCount":1,"candidatesTokenCount":0,"thoughtsTokenCount":2,"totalTokenCount":3}"#;
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 
     #[test]

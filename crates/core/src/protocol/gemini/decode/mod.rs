@@ -4,6 +4,7 @@ mod content;
 mod grounding;
 mod lenient;
 mod message;
+mod partial_args;
 mod reasoning;
 mod reply;
 mod schema;

@@ -118,6 +118,9 @@ fn map(name: &str, node: &Node<'_, '_>, depth: usize, o: &mut Object<'_>) -> Res
 
 /// Returns the value of `type` in lower case, if it says anything.
 fn type_name(node: &Node<'_, '_>) -> Result<Option<String>> {
+    if node.kind() == Type::Number {
+        return Err(node.wrong("the name of a type, such as 'STRING'"));
+    }
     if node.kind() != Type::String {
         return Ok(Some(node.raw()?.get().to_owned()));
     }

@@ -6,6 +6,7 @@ use crate::protocol::gemini::usage;
 use crate::protocol::pick::{elements, fields_named, short_text};
 
 use super::grounding::SaidText;
+use super::partial_args::PartialArgs;
 use super::reply::{AnswerWire, CandidateWire, PartWire};
 
 /// A decoder of a provider's answer. Each event of a stream is an answer of its own, with pieces of the whole.
@@ -18,6 +19,8 @@ pub(in crate::protocol::gemini) struct GeminiDecoder {
     /// Whether there was text.
     has_text: bool,
     said: SaidText,
+    /// The call whose arguments come in pieces, and its key.
+    partial: Option<(u32, PartialArgs)>,
     reason: Option<Reason>,
     is_over: bool,
 }
@@ -142,22 +145,52 @@ impl GeminiDecoder {
     }
 
     fn call(&mut self, json: &str, signature: Option<&JsonStr<'_>>, sink: &mut Sink<'_>) {
-        let [id, name, args] = fields_named(json, ["id", "name", "args"]);
-        let name = name.map(short_text).unwrap_or_default();
+        let [id, name, args, pieces, goes_on] =
+            fields_named(json, ["id", "name", "args", "partialArgs", "willContinue"]);
+        let (name, goes_on) = (name.map(short_text).unwrap_or_default(), goes_on == Some("true"));
         if name.is_empty() {
-            return sink(Event::Anomaly(Anomaly::Content));
+            return self.pieces(pieces, goes_on, sink);
         }
+        self.close(sink);
         let (key, id) = (self.calls, id.map(short_text).unwrap_or_default());
         self.calls += 1;
         if let Some(signature) = signature {
             sink(Event::Seal(Seal::Call { key, id: JsonStr::of(&id), extra: extra(signature) }));
         }
         sink(Event::Open { key, id, namespace: None, name, custom: false });
+        if goes_on {
+            self.partial = Some((key, PartialArgs::new()));
+            return self.pieces(pieces, goes_on, sink);
+        }
         sink(Event::Args { key, part: Args::Raw(arguments(args.unwrap_or("{}"))) });
         sink(Event::Close(Some(key)));
     }
 
+    /// Takes pieces of the open call's arguments. The call ends unless it goes on.
+    fn pieces(&mut self, pieces: Option<&str>, goes_on: bool, sink: &mut Sink<'_>) {
+        match &mut self.partial {
+            Some((_, args)) => args.take(pieces.unwrap_or("[]")),
+            None => sink(Event::Anomaly(Anomaly::Content)),
+        }
+        if !goes_on {
+            self.close(sink);
+        }
+    }
+
+    /// Ends the call whose arguments came in pieces, if there is one.
+    fn close(&mut self, sink: &mut Sink<'_>) {
+        if let Some((key, args)) = self.partial.take() {
+            sink(Event::Args { key, part: Args::Raw(args.json()) });
+            sink(Event::Close(Some(key)));
+        }
+    }
+
     fn finish(&mut self, sink: &mut Sink<'_>) {
+        // A call that is cut off by the limit stays open: nobody may run it.
+        match self.reason {
+            Some(Reason::Finish(Finish::Length)) => self.partial = None,
+            _ => self.close(sink),
+        }
         self.is_over = true;
         let has_calls = self.calls > 0;
         let finish = match self.reason.take() {

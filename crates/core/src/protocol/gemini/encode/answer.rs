@@ -2,7 +2,7 @@
 
 use crate::canon::{Args, Carrier, Citation, Context, DataUrl, Finish, Seal, Usage};
 use crate::json::write::{Array, Object, members};
-use crate::json::{JsonStr, Raw};
+use crate::json::{JsonStr, Raw, compact};
 use crate::protocol::gemini::{signature, usage};
 use crate::protocol::input;
 
@@ -58,7 +58,10 @@ impl CallPart<'_> {
     pub(super) fn write(&self, signature: Option<&str>, o: &mut Object<'_>) {
         o.object("functionCall", |o| {
             o.text("id", self.id).text("name", self.name);
-            o.value("args", |out| input::write(&Args::Str(self.args.borrow()), self.custom, out));
+            let mut args = Vec::with_capacity(self.args.raw().len());
+            input::write(&Args::Str(self.args.borrow()), self.custom, &mut args);
+            // A line break in them would end the line of the event.
+            o.value("args", |out| compact(std::str::from_utf8(&args).unwrap_or("{}"), out));
         });
         sign(signature, o);
     }
