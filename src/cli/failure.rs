@@ -65,10 +65,10 @@ impl CommandError {
                 StoreError::Exists(_) | StoreError::Differs(_) | StoreError::BalanceInUse { .. } => CONFLICT,
                 StoreError::Denied { .. } => NOT_PERMITTED,
                 StoreError::File(error) if error.kind() == io::ErrorKind::PermissionDenied => NOT_PERMITTED,
-                StoreError::Database(_) | StoreError::File(_) => UNREACHABLE,
-                StoreError::TooMuch | StoreError::Invalid(_) | StoreError::TooNew | StoreError::TooOld => {
-                    FAILED
+                StoreError::Database(_) | StoreError::File(_) | StoreError::TooNew | StoreError::TooOld => {
+                    UNREACHABLE
                 }
+                StoreError::TooMuch | StoreError::Invalid(_) => FAILED,
             },
         }
     }
@@ -79,7 +79,6 @@ impl CommandError {
             (Self::Config(_), _) => "invalid_configuration",
             (Self::NoGateway(_), _) => "gateway_unavailable",
             (Self::Operation(error), _) => error.code.parts().0,
-            (Self::Store(StoreError::TooNew | StoreError::TooOld), _) => "store_unavailable",
             (_, WRONG_COMMAND_LINE) => INVALID_REQUEST,
             (_, NOT_FOUND) => "not_found",
             (_, NOT_PERMITTED) => "forbidden",

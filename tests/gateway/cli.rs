@@ -66,6 +66,7 @@ fn a_new_key_has_the_limits_of_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("conf.yaml");
     let data = folder.path().join("data");
+    create_store(&data);
     let create = |defaults: &str, more: &[&str]| {
         let text = format!("providers: {{demo: {{}}}}\ndata: {}\n{defaults}", data.display());
         std::fs::write(&file, text).unwrap();
