@@ -64,7 +64,7 @@ fn each_route_takes_its_role_and_nothing_is_changed_without() {
     assert!(portal.starts_with("cma-"), "{portal}");
     let key = format!("/keys/{id}");
     let rotate = format!("/keys/{id}/rotate");
-    // What a reader, the holder of the role `keys` and an operator get.
+    // The answers for a reader, for the role `keys` and for an operator.
     for (method, path, body, statuses) in [
         ("GET", "/keys", "", [200, 200, 200]),
         ("GET", key.as_str(), "", [200, 200, 200]),

@@ -90,7 +90,7 @@ pub(crate) fn of_whole(client: ProtocolId, body: &[u8]) -> Digest {
     }
 }
 
-/// What the parts of a Gemini answer say.
+/// The contents of the parts of a Gemini answer.
 fn parts(body: &Value, digest: &mut Digest) {
     let candidate = &body["candidates"][0];
     for part in list(&candidate["content"]["parts"]) {

@@ -25,7 +25,7 @@ pub(crate) struct Outcome {
     /// All that it is sent, the failure included.
     pub(crate) bytes: Vec<u8>,
     pub(crate) failure: Option<Failure>,
-    /// What of the answer was counted because it was not passed on as it was, by kind.
+    /// The parts of the answer that were counted because they were not passed on as they were, by kind.
     pub(crate) odd: BTreeMap<String, u64>,
     /// Had the provider really answered when it failed, so that the failure can be no status?
     committed: bool,
