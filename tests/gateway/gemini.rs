@@ -259,6 +259,20 @@ fn thinking_of_another_provider_comes_back_from_a_client_that_keeps_signatures_o
 }
 
 #[test]
+fn a_relay_replaces_the_state_of_other_providers() {
+    let mock = Mock::new(json(200, "", WHOLE));
+    let gateway = in_front_of(&mock, "gemini");
+    let user = r#"{"role":"user","parts":[{"text":"hi"}]}"#;
+    let parts = r#"{"text":"a","thoughtSignature":"Y20yLkFB"},{"functionCall":{"id":"c","name":"f","args":{}},"thoughtSignature":"Y20yLkFB"}"#;
+    let result = r#"{"role":"user","parts":[{"functionResponse":{"id":"c","name":"f","response":{}}}]}"#;
+    let body = format!(r#"{{"contents":[{user},{{"role":"model","parts":[{parts}]}},{result}]}}"#);
+    is_ok(&post(&gateway, "/v1beta/models/v/model:generateContent", &body));
+    let signature = r#","thoughtSignature":"Y20yLkFB""#;
+    let expected = body.replacen(signature, "", 1).replace("Y20yLkFB", "skip_thought_signature_validator");
+    assert_eq!(mock.one().text(), expected);
+}
+
+#[test]
 fn state_of_the_provider_is_refused_in_a_relay_too() {
     let mock = Mock::new(json(200, "", WHOLE));
     let gateway = in_front_of(&mock, "gemini");

@@ -5,6 +5,7 @@ use crate::json::write::{Array, Object, members};
 use crate::json::{JsonStr, Raw, compact};
 use crate::protocol::gemini::{signature, usage};
 use crate::protocol::input;
+use crate::protocol::pick::{elements, fields_named};
 
 /// State of reasoning that waits for the part that carries it.
 ///
@@ -199,6 +200,52 @@ fn web((url, title): &(String, String), list: &mut Array<'_>) {
     });
 }
 
+/// The token probabilities of an answer, which come as arrays in OpenAI's form.
+#[derive(Debug, Default)]
+pub(super) struct TokenProbabilities {
+    lists: Vec<Raw<'static>>,
+    size: usize,
+}
+
+impl TokenProbabilities {
+    /// Takes the probabilities of a piece of text. Beyond [`MAX_PROBABILITY_BYTES`] they are left out.
+    pub(super) fn take(&mut self, list: &Raw<'_>) {
+        self.size += list.get().len();
+        if self.size <= MAX_PROBABILITY_BYTES {
+            self.lists.push(list.clone().into_owned());
+        }
+    }
+
+    /// Writes `logprobsResult`, if there are any.
+    pub(super) fn write(&self, o: &mut Object<'_>) {
+        if self.lists.is_empty() {
+            return;
+        }
+        let tokens = || self.lists.iter().flat_map(|list| elements(list.get()));
+        o.object("logprobsResult", |o| {
+            o.array("chosenCandidates", |list| tokens().for_each(|token| probability(token, list)));
+            o.array("topCandidates", |list| {
+                for token in tokens() {
+                    let [others] = fields_named(token, ["top_logprobs"]);
+                    list.object(|o| {
+                        o.array("candidates", |list| {
+                            elements(others.unwrap_or("[]")).for_each(|other| probability(other, list));
+                        });
+                    });
+                }
+            });
+        });
+    }
+}
+
+fn probability(token: &str, list: &mut Array<'_>) {
+    let [text, value] = fields_named(token, ["token", "logprob"]);
+    let text = text.and_then(JsonStr::read).unwrap_or_default();
+    list.object(|o| {
+        o.json_str("token", &text).json("logProbability", value.unwrap_or("0"));
+    });
+}
+
 /// Writes the members of a candidate: one content of these parts and, at the end of the answer, the rest.
 pub(super) fn candidate(
     parts: impl FnOnce(&mut Array<'_>),
@@ -220,6 +267,9 @@ pub(super) fn candidate(
 
 /// Maximum number of bytes of text that are kept for spans: 1 MiB, far more than a model writes.
 const MAX_SAID_BYTES: usize = 1 << 20;
+
+/// Maximum number of bytes of token probabilities: 4 MiB, those of some ten thousand tokens.
+const MAX_PROBABILITY_BYTES: usize = 4 << 20;
 
 /// Maximum number of pages of one answer: far more than any provider names.
 const MAX_PAGES: usize = 1000;

@@ -6,7 +6,7 @@ use crate::canon::{Answer, Context, Segment, SegmentKind};
 use crate::json::JsonStr;
 use crate::json::write::{self, Array};
 
-use super::answer::{self, CallPart, PendingState, Sources};
+use super::answer::{self, CallPart, PendingState, Sources, TokenProbabilities};
 
 /// Writes the answer's body.
 pub(in crate::protocol::gemini) fn write(answer: &Answer, context: &Context) -> Bytes {
@@ -25,6 +25,8 @@ pub(in crate::protocol::gemini) fn write(answer: &Answer, context: &Context) -> 
     });
     let inside = parts.get(1..parts.len() - 1).unwrap_or_default();
     let inside = String::from_utf8_lossy(inside);
+    let mut probabilities = TokenProbabilities::default();
+    answer.segments.iter().flat_map(|segment| &segment.logprobs).for_each(|list| probabilities.take(list));
     let mut candidate = Vec::new();
     answer::candidate(
         |list| {
@@ -36,6 +38,7 @@ pub(in crate::protocol::gemini) fn write(answer: &Answer, context: &Context) -> 
                 o.json_str("finishMessage", words);
             }
             sources.write(o);
+            probabilities.write(o);
         },
         &mut candidate,
     );

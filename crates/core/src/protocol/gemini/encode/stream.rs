@@ -8,7 +8,7 @@ use crate::json::JsonStr;
 use crate::json::write::{self, Object};
 use crate::protocol::gemini::{KEEP_ALIVE, error};
 
-use super::answer::{self, CallPart, PendingState, Sources};
+use super::answer::{self, CallPart, PendingState, Sources, TokenProbabilities};
 
 /// An encoder of the stream for a client.
 #[derive(Debug)]
@@ -33,6 +33,7 @@ struct GeminiWriter {
     is_thought: bool,
     pending: PendingState,
     sources: Sources,
+    probabilities: TokenProbabilities,
     usage: Usage,
     finish: Option<Finish<'static>>,
     /// The text of the model's refusal, as the inside of a literal.
@@ -52,6 +53,7 @@ impl GeminiEncoder {
             is_thought: false,
             pending: PendingState::default(),
             sources: Sources::default(),
+            probabilities: TokenProbabilities::default(),
             usage: Usage::default(),
             finish: None,
             refused: None,
@@ -109,7 +111,7 @@ impl GeminiWriter {
                 }
             }
             SegmentStep::Opaque(seals) => self.pending.add(seals, &JsonStr::default()),
-            SegmentStep::Logprobs(_) => {}
+            SegmentStep::Logprobs(list) => self.probabilities.take(list),
         }
     }
 
@@ -173,6 +175,7 @@ impl GeminiWriter {
                     o.json_str("finishMessage", words);
                 }
                 self.sources.write(o);
+                self.probabilities.write(o);
             },
             out,
         );
