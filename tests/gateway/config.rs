@@ -72,7 +72,11 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "cors.origins: 'https://a/' is not an origin: write scheme://host",
     ),
     ("cors: {orgins: []}", "1:8", "unknown field `orgins`"),
-    ("admin: [here]", "1:8", "expected an address, or a map of `address`, `token`, `hosts`, `tokens` and `plaintext`"),
+    (
+        "admin: [here]",
+        "1:8",
+        "expected an address, or a map of `address`, `token`, `hosts`, `tokens` and `plaintext`",
+    ),
     ("admin: {adress: \"127.0.0.1:1\"}", "1:9", "unknown field `adress`"),
     ("admin: {token: secret}", "1:16", "admin.token: secrets are given by reference"),
     ("admin: {token: \"env:MISSING_KEY\"}", "1:16", "admin.token: the variable MISSING_KEY is not set"),
