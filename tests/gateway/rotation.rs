@@ -71,7 +71,7 @@ fn another_destination_takes_effect_at_a_reload() {
     gateway.signal("HUP");
     let stays = "the configuration stays as it was";
     assert!(eventually(SOON, || gateway.stderr().contains(stays)), "{}", gateway.stderr());
-    assert!(gateway.stderr().contains("no/such/folder.log"), "the path is named");
+    assert!(gateway.stderr().contains("/no/such"), "the path is named");
     call();
     assert!(eventually(SOON, || lines(gateway.file("other.log")).len() == 2));
     assert_eq!(gateway.access_log(1).len(), 1);
