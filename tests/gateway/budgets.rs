@@ -8,8 +8,10 @@ use crate::support::{Gateway, Mock, PROTOCOLS, eventually, member};
 
 /// A gateway whose account has no wallet, and these budgets.
 fn gateway(mock: &Mock, budgets: &[&str]) -> Gateway {
-    let gateway = Gateway::start(&config(mock.port));
+    let mut gateway = Gateway::start(&config(mock.port));
     gateway.command(&[&["budget", "set", "--account", "default"], budgets].concat());
+    // A gateway that runs sees a change in a moment, until which it does not know of the budgets.
+    gateway.restart();
     gateway
 }
 

@@ -6,10 +6,10 @@ use serde_json::json;
 
 use crate::admin::error::Code;
 use crate::admin::model::{
-    AccountPatch, AuditRow, KeyLookup, KeyPatch, KeyState, NewAccount, NewKey, NewToken, Payment, Period,
-    Rotation, Usd,
+    AccountPatch, AuditRow, KeyLookup, KeyPatch, KeyState, NewAccount, NewBudgets, NewKey, NewToken, Payment,
+    Period, Rotation, Usd,
 };
-use crate::auth::{KeyTable, Role, Status};
+use crate::auth::{BudgetOwner, KeyTable, RateLimits, Role, Status};
 
 use super::{Actor, AuditFilter, Intent, KeyFilter, Operations, Page, Repeatable, Via};
 
@@ -188,6 +188,77 @@ fn a_key_moves_between_states_and_accounts() {
     // The account without money and keys can go.
     store.operations.delete_account(&intent, "default").unwrap();
     assert_eq!(store.operations.account("default").unwrap_err().code, Code::NotFound);
+}
+
+#[test]
+fn payments_and_budgets_have_their_rows_in_the_audit_log() {
+    let mut store = Store::new();
+    let actor = store.actor.clone();
+    let intent = Intent::of(&actor);
+    let key = store.operations.create_key(&intent, &NewKey::default()).unwrap();
+    let payment = |dollars: &str, reference: &str| Payment {
+        amount_usd: Usd(dollars.parse().unwrap()),
+        reference: Some(reference.to_owned()),
+        ..Payment::default()
+    };
+    store.operations.top_up(&intent, "default", &payment("5", "i-1")).unwrap();
+    let refunded = store.operations.refund(&intent, "default", &payment("2", "c-1")).unwrap();
+    assert_eq!((refunded.kind.as_str(), refunded.balance_usd), ("refund", Some(Usd("3".parse().unwrap()))));
+    let refused = store.operations.refund(&intent, "default", &payment("4", "c-2")).unwrap_err();
+    assert_eq!(refused.code, Code::BalanceInUse);
+    assert_eq!(
+        store.operations.top_up(&intent, "default", &payment("2", "c-1")).unwrap_err().code,
+        Code::Exists
+    );
+    let page = Page { limit: 1, cursor: None };
+    let latest = store.operations.transactions("default", &page).unwrap();
+    assert_eq!((latest.data[0].reference.as_str(), latest.has_more), ("c-1", true));
+    let rest = Page { limit: 1, cursor: latest.next_cursor };
+    let rest = store.operations.transactions("default", &rest).unwrap();
+    assert_eq!((rest.data[0].created_by.as_deref(), rest.has_more), (Some("token:portal"), false));
+    let budgets: NewBudgets = serde_json::from_str(
+        r#"{"budgets":[{"period":"month","limit_usd":20},{"period":"total","limit_usd":"7"}]}"#,
+    )
+    .unwrap();
+    let owner = (BudgetOwner::Key, key.id.as_str());
+    let made = store.operations.set_budgets(&intent, owner, &budgets).unwrap();
+    assert!(made.data.iter().all(|budget| budget.hard && budget.alert_at == [80]), "{made:?}");
+    assert_eq!(store.operations.budgets(owner.0, owner.1).unwrap(), made);
+    let changed = store.operations.key(&key.id).unwrap();
+    assert_eq!(changed.spending_limit_usd, Some(Usd("7".parse().unwrap())), "it is a budget, too");
+    let stale = Intent { if_match: Some(&key.etag), ..intent };
+    let refused = store.operations.set_budgets(&stale, owner, &NewBudgets::default()).unwrap_err();
+    assert_eq!(refused.code, Code::PreconditionFailed);
+    store.operations.set_budgets(&intent, owner, &NewBudgets::default()).unwrap();
+    let rows = store.operations.audit(&AuditFilter::default(), &Page::all()).unwrap().data;
+    let rows: Vec<_> = rows.iter().map(|row| (row.action.as_str(), row.outcome.as_str())).take(7).collect();
+    assert_eq!(
+        rows,
+        [
+            ("key.budgets", "applied"),
+            ("key.budgets", "precondition_failed"),
+            ("key.budgets", "applied"),
+            ("wallet.top_up", "exists"),
+            ("wallet.refund", "balance_in_use"),
+            ("wallet.refund", "applied"),
+            ("wallet.top_up", "applied"),
+        ]
+    );
+}
+
+#[test]
+fn new_keys_have_the_limits_that_are_set() {
+    let mut store = Store::new();
+    let actor = store.actor.clone();
+    let intent = Intent::of(&actor);
+    let mut limits = |new: &NewKey| {
+        let key = store.operations.create_key(&intent, new).unwrap();
+        store.operations.set_key_defaults(RateLimits { rpm: Some(60), tpm: None });
+        (key.rpm, key.tpm)
+    };
+    assert_eq!(limits(&NewKey::default()), (None, None));
+    assert_eq!(limits(&NewKey { tpm: Some(Some(9)), ..NewKey::default() }), (Some(60), Some(9)));
+    assert_eq!(limits(&NewKey { rpm: Some(None), ..NewKey::default() }), (None, None));
 }
 
 #[test]
