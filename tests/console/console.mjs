@@ -284,8 +284,11 @@ await check("200 models and 1,000 keys", async () => {
 import os, sqlite3, sys
 store = sqlite3.connect(sys.argv[1])
 account = store.execute("SELECT id FROM accounts").fetchone()[0]
-store.executemany("INSERT INTO keys (id, account, name, digest, status, aliases, created) VALUES (?, ?, ?, ?, 'active', '{}', ?)",
-    [(f"key_{n:016}", account, f"person {n}", os.urandom(32), n) for n in range(1000)])
+store.executemany("INSERT INTO keys (id, account, name, status, aliases, strict, origin, created, created_by, revision) "
+    "VALUES (?, ?, ?, 'active', '{}', 0, 'cli', ?, 'cli', 1)",
+    [(f"key_{n:016}", account, f"person {n}", n) for n in range(1000)])
+store.executemany("INSERT INTO key_secrets (digest, key, created) VALUES (?, ?, 0)",
+    [(os.urandom(32), f"key_{n:016}") for n in range(1000)])
 store.commit()
 `, `${crowd.folder}/data/crossmodel.db`]);
   await crowd.start();

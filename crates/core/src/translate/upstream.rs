@@ -265,8 +265,8 @@ mod tests {
             (
                 404,
                 google("NOT_FOUND", "", "models/x is not found for API version v1beta"),
-                502,
-                "provider_error",
+                404,
+                "model_not_found",
             ),
             (429, google("RESOURCE_EXHAUSTED", "", "m"), 429, "rate_limit_exceeded"),
             (503, google("UNAVAILABLE", "", "m"), 503, "model_unavailable"),
