@@ -94,8 +94,9 @@ struct Chunk {
     events: Vec<Bytes>,
 }
 
+/// The protocols that the built-in provider speaks.
 fn protocols() -> impl Iterator<Item = ProtocolId> {
-    REGISTRY.iter().map(|protocol| protocol.id())
+    REGISTRY.iter().map(|protocol| protocol.id()).filter(|protocol| *protocol != ProtocolId::Gemini)
 }
 
 fn relays() -> impl Iterator<Item = Relay> {
