@@ -62,15 +62,6 @@ pub(super) struct Hold {
 /// A record as it is written.
 pub(super) type EncodedRecord = [u8; RECORD_BYTES];
 
-impl JournalRecord {
-    /// Returns the call that the record is about.
-    pub(super) fn call(&self) -> CallId {
-        match self {
-            Self::Hold(call, _) | Self::Mark(call, _) | Self::End(call, _) => *call,
-        }
-    }
-}
-
 impl Journal {
     /// Makes the journal of an epoch that begins.
     ///

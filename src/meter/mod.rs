@@ -22,9 +22,11 @@ mod invariant;
 #[cfg(test)]
 mod invariant_tests;
 mod journal;
+mod lease_validity;
 mod leased_balance;
 mod ledger;
 mod limit_set;
+mod posting;
 mod price;
 mod recover;
 mod report;
@@ -34,6 +36,7 @@ mod tests;
 mod transactions;
 mod types;
 mod usage;
+mod vault;
 mod writer;
 
 pub use alert::Alert;

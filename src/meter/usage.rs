@@ -113,10 +113,10 @@ pub struct UsageRow {
 }
 
 /// The sums of the calls that have ended since the last transaction.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct NewUsage(HashMap<UsageKey, UsageSums>);
 
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct UsageKey {
     account: Arc<str>,
     key: Arc<str>,
