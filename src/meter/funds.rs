@@ -62,6 +62,14 @@ impl Funds {
     }
 }
 
+#[cfg(test)]
+impl Funds {
+    /// Returns the only limit of who has a wallet with this balance, of which so much is free.
+    pub(super) fn of_wallet(balance: Amount, free: Amount) -> Self {
+        Self(vec![LimitState { limit: MoneyLimit::Wallet, total: balance, left: balance, free }])
+    }
+}
+
 impl LimitState {
     fn shortage(&self, needs: Amount) -> Shortage {
         let Self { limit, total, left, free } = *self;

@@ -16,6 +16,8 @@ mod books;
 #[cfg(test)]
 mod budget_tests;
 mod budgets;
+#[cfg(test)]
+mod fake_vault;
 mod funds;
 mod group_commit;
 mod invariant;
@@ -37,6 +39,8 @@ mod transactions;
 mod types;
 mod usage;
 mod vault;
+#[cfg(test)]
+mod vault_tests;
 mod writer;
 
 pub use alert::Alert;

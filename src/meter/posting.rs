@@ -53,7 +53,7 @@ pub(super) struct Posting {
 /// A call that has ended.
 #[derive(Clone, Debug)]
 pub(super) struct EndedCall {
-    /// What was set aside for it. Of a call that the store knows, estimates of tokens are absent.
+    /// The hold of the call; without estimates of tokens, if the store knows the call.
     pub(super) hold: OpenHold,
     pub(super) end: CallEnd,
     /// Whether the store knows its hold, from an earlier posting or from this one.

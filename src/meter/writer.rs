@@ -57,8 +57,8 @@ pub(super) struct LedgerWriter {
     pub(super) epoch: i64,
     /// The number of the last posting.
     pub(super) posted: u64,
-    /// What a posting has returned whose answer was lost, and that was not carried out: the store may have had it for a
-    /// moment and lent it to others, so it is returned again and never spent.
+    /// Leases that were returned by a posting whose answer was lost, and that was not carried out. The store may have had
+    /// them for a moment and lent them to others, so they are returned again and never spent.
     pub(super) owed: Vec<UnusedLease>,
 }
 
@@ -71,15 +71,17 @@ struct PostingFailure {
 
 impl LedgerWriter {
     pub(super) fn run(mut self) {
-        loop {
-            let StoreWork { ops, records, unused, closed } = self.state.take();
-            if !ops.is_empty() || !unused.is_empty() || !self.owed.is_empty() {
-                self.carry_out(ops, records, unused, closed);
-            }
-            if closed {
-                return self.end();
-            }
+        while !self.step() {}
+        self.end();
+    }
+
+    /// Waits for work and does it. Returns whether the ledger is closed.
+    pub(super) fn step(&mut self) -> bool {
+        let StoreWork { ops, records, unused, closed } = self.state.take();
+        if !ops.is_empty() || !unused.is_empty() || !self.owed.is_empty() {
+            self.carry_out(ops, records, unused, closed);
         }
+        closed
     }
 
     /// Carries out operations and answers those who wait for them. What finds too little money is carried out once more,
@@ -290,7 +292,7 @@ impl LedgerWriter {
     }
 
     /// Releases the leases and removes the journal, unless the store lacks something.
-    fn end(mut self) {
+    pub(super) fn end(mut self) {
         if !self.state.is_done() || !self.owed.is_empty() {
             return;
         }
@@ -305,7 +307,7 @@ impl LedgerWriter {
 const MIN_WRITE_INTERVAL: Duration = Duration::from_micros(600);
 
 /// The pause before a store that could not be written is tried again.
-const STORE_RETRY_INTERVAL: Duration = Duration::from_millis(100);
+const STORE_RETRY_INTERVAL: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 100 });
 
 /// The shortest time between two recoveries of dead processes' calls.
 const MIN_RECOVERY_INTERVAL: Duration = Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! Where the books are kept: what the ledger needs of a store.
+//! The store of the books as the ledger needs it.
 
 pub(in crate::meter) mod sqlite;
 
@@ -85,16 +85,16 @@ pub(in crate::meter) enum Trouble {
     Strayed,
 }
 
-/// What the store says of an epoch.
+/// The last posting of an epoch that the store has.
 #[derive(Debug)]
 pub(in crate::meter) struct Standing {
-    /// The number of the last posting.
+    /// Its number; 0 before the first.
     pub(in crate::meter) number: u64,
-    /// The receipt of that posting; absent in stores whose answers cannot get lost.
+    /// Its receipt; absent in stores whose answers cannot get lost.
     pub(in crate::meter) receipt: Option<Receipt>,
 }
 
-/// What the journal of a process that is gone says.
+/// The journal of a process that is gone.
 #[derive(Debug)]
 pub(in crate::meter) struct Statement<'j> {
     pub(in crate::meter) epoch: i64,
@@ -107,12 +107,12 @@ pub(in crate::meter) struct Seen {
     pub(in crate::meter) epoch: i64,
 }
 
-/// What the end of an epoch has cost beside what is known.
+/// The calls of an epoch of which no end was known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::meter) struct Loss {
-    /// The calls that were charged by an estimate.
+    /// Their number.
     pub(in crate::meter) calls: u64,
-    /// Their charges.
+    /// The sum of their estimated charges.
     pub(in crate::meter) estimated: Amount,
 }
 
