@@ -259,7 +259,7 @@ impl Vault for FakeVault {
     }
 }
 
-/// What becomes of the next posting.
+/// The fate of the next posting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Fate {
     #[default]
@@ -275,7 +275,7 @@ pub(super) enum Fate {
 /// A vault on a bad line.
 pub(super) struct FarVault {
     pub(super) vault: Box<dyn Vault>,
-    /// What becomes of the next posting of any process.
+    /// The fate of the next posting of any process.
     pub(super) fate: Arc<Mutex<Fate>>,
     /// The last posting that was carried out.
     pub(super) last: Option<(u64, Receipt)>,

@@ -20,8 +20,8 @@ use super::types::{
 };
 use super::usage::{NewUsage, ServedBy, UsageSums};
 
-/// What has happened in a process since its last posting, and what it asks for. A store takes the members in the order
-/// in which they stand here.
+/// The facts of a process since its last posting, and its questions. A store takes the members in the order in which they
+/// stand here.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Posting {
     /// The epoch of the process.

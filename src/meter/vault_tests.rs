@@ -102,7 +102,7 @@ struct Node {
     calls: Vec<HeldMoney>,
 }
 
-/// What a call may have cost in the end, in nano-USD.
+/// The bounds of a call's charge in the end, in nano-USD.
 #[derive(Clone, Copy, Debug)]
 struct Cost {
     least: u64,
