@@ -30,6 +30,7 @@ mod demo;
 mod differential;
 mod doctor;
 mod draining;
+mod elsewhere;
 mod encodings;
 mod endings;
 mod errors;

@@ -94,7 +94,7 @@ impl Actor {
 
     /// Returns the origin of the objects that the operator makes.
     pub(super) fn origin(&self) -> Origin {
-        if self.via == Via::Cli { Origin::Cli } else { Origin::Api }
+        if self.via == Via::Api { Origin::Api } else { Origin::Cli }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The admin listener: metrics, health checks, the console and the admin API, on an address of their own.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,6 @@ use crate::config;
 use crate::console::{self, AccessDenied, AdminGuard, AdminResource, Asset, Console, Query};
 use crate::edge::gateway::Gateway;
 use crate::edge::server::api::{self, AdminApi};
-use crate::edge::server::running::RunningGateway;
 
 /// The application behind the admin listener.
 #[derive(Debug)]
@@ -42,12 +42,13 @@ impl Admin {
     pub(in crate::edge) fn new(
         gateway: Gateway,
         settings: &config::AdminListener,
-        view: RunningGateway,
+        data: &Path,
+        api: &AdminApi,
     ) -> Result<Self, auth::StoreError> {
         let is_loopback = settings.is_loopback();
         let guard = AdminGuard::new(settings.token.clone(), is_loopback, settings.names());
-        let console = Arc::new(Console::open(view.data())?);
-        let api = AdminApi::new(view, is_loopback || settings.plaintext);
+        let console = Arc::new(Console::open(data)?);
+        let api = api.served(is_loopback || settings.plaintext);
         Ok(Self { gateway, guard, console, api })
     }
 
@@ -73,7 +74,8 @@ impl ServeHttp for Admin {
         if let Some(path) = api::path(request.uri.path()) {
             let path = path.to_owned();
             let is_known = self.guard.is_known_name(field(request, header::HOST));
-            return answer_api(self.api.serve(session, path, is_known).await);
+            let peer = api::network_peer(session, is_known);
+            return answer_api(self.api.serve(session, path, peer).await);
         }
         if request.method != http::Method::GET {
             return answer(405, TEXT, b"only GET\n".to_vec());
@@ -128,7 +130,7 @@ fn field(request: &RequestHeader, name: HeaderName) -> Option<&str> {
 }
 
 /// Converts an answer of the admin API.
-fn answer_api(from: Answer) -> Response<Vec<u8>> {
+pub(in crate::edge) fn answer_api(from: Answer) -> Response<Vec<u8>> {
     let mut response = answer(from.status, "application/json", from.body);
     let headers = response.headers_mut();
     if from.status == 204 {

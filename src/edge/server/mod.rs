@@ -6,12 +6,14 @@
 pub(in crate::edge) mod admin;
 pub(in crate::edge) mod api;
 pub(in crate::edge) mod certificates;
+pub(in crate::edge) mod control;
 pub(in crate::edge) mod demo;
 pub(in crate::edge) mod handover;
 pub(in crate::edge) mod listeners;
 pub(in crate::edge) mod port_owner;
 pub(in crate::edge) mod probe;
 pub(in crate::edge) mod reload;
+pub(in crate::edge) mod remote;
 pub(in crate::edge) mod running;
 
 use std::path::{Path, PathBuf};
@@ -40,7 +42,9 @@ use crate::edge::call::shutdown::Shutdown;
 use crate::edge::gateway::Gateway;
 use crate::edge::gateway::connections;
 use crate::edge::server::admin::{Admin, Sampler};
+use crate::edge::server::api::AdminApi;
 use crate::edge::server::certificates::Certificates;
+use crate::edge::server::control::ControlSocket;
 use crate::edge::server::demo::Demo;
 use crate::edge::server::handover::{HandoverSocket, InheritedListeners};
 use crate::edge::server::listeners::{ADMIN_OPTION, LISTEN_OPTION, ListenError, Sockets};
@@ -61,10 +65,13 @@ struct Life {
     clients: Service<Acceptor>,
     threads: usize,
     admin: Option<(Service<Side<Admin>>, Sampler)>,
+    api: AdminApi,
     demo: Option<(Service<Side<Demo>>, Sockets)>,
     sockets: Sockets,
     reload: Reload,
     data: PathBuf,
+    /// The first address for clients.
+    address: String,
     door: PathBuf,
     inheritance: Option<InheritedListeners>,
     successor: Option<Command>,
@@ -122,8 +129,9 @@ impl Server {
         let gateway = Gateway::new(config)?;
         let mut certificates = Certificates::default();
         let admin = config.admin.as_ref();
-        let view = RunningGateway::new(gateway.clone(), config, file.as_deref());
-        let admin = admin.map(|settings| operators(settings, view, gateway.clone())).transpose()?;
+        let api = AdminApi::new(RunningGateway::new(gateway.clone(), config, file.as_deref()));
+        let operators = |settings| operators(settings, gateway.clone(), &config.data, &api);
+        let admin = admin.map(operators).transpose()?;
         // Each process has a built-in provider of its own, which is not handed over.
         let own = Sockets::open(demo.as_deref().into_iter(), Vec::new());
         let own = own.map_err(|error| refused(config, &error))?;
@@ -139,10 +147,12 @@ impl Server {
             clients: clients(config, gateway.clone(), &mut certificates)?,
             threads: config.threads,
             admin,
+            api,
             sockets,
             reload: Reload::new(gateway.clone(), certificates, file, config),
             demo,
             data: config.data.clone(),
+            address: first_address(config).to_owned(),
             door: door(config),
             inheritance,
             successor: None,
@@ -191,6 +201,9 @@ impl Life {
             tokio::spawn(sampler.run());
             services.start(admin, 1, &table, admin_stopping)
         });
+        let (stop_control, control_stopping) = watch::channel(false);
+        let control = ControlSocket::open(&self.data, &self.address)
+            .map(|socket| services.spawn("control", socket.serve(self.api.clone(), control_stopping)));
         tokio::spawn(watch_disk(self.gateway.clone(), self.data.clone()));
         tokio::spawn(look_after_upstreams(self.gateway.clone()));
         let clients = services.start(self.clients, self.threads, &table, stopping);
@@ -219,6 +232,10 @@ impl Life {
         let _ = stop_admin.send(true);
         if let Some(admin) = admin {
             let _ = admin.await;
+        }
+        let _ = stop_control.send(true);
+        if let Some(control) = control {
+            let _ = control.await;
         }
         services.end();
         Ok(())
@@ -289,6 +306,14 @@ impl Services {
         let started = runtime.get_handle().spawn(async move {
             service.start_service(Some(sockets), stop, 1).await;
         });
+        self.0.push(runtime);
+        started
+    }
+
+    /// Starts a task in a thread of its own.
+    fn spawn(&mut self, name: &str, task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+        let runtime = RuntimeBuilder::new(1, name).work_steal(false).build();
+        let started = runtime.get_handle().spawn(task);
         self.0.push(runtime);
         started
     }
@@ -379,8 +404,12 @@ fn log_others(folder: &Path, is_upgrade: bool) {
 
 /// Returns the path of the door for a configuration.
 fn door(config: &Config) -> PathBuf {
-    let address = config.listeners.first().map_or("", |listener| listener.address.as_str());
-    HandoverSocket::path(&config.data, address)
+    HandoverSocket::path(&config.data, first_address(config))
+}
+
+/// Returns the first address for clients, which tells this gateway from others on the same folder.
+fn first_address(config: &Config) -> &str {
+    config.listeners.first().map_or("", |listener| listener.address.as_str())
 }
 
 /// Tells systemd, if it has started this process, that it is ready, and that it is the main process.
@@ -489,10 +518,12 @@ fn clients(
 /// Makes the admin listener's service, and the task that takes its samples.
 fn operators(
     settings: &config::AdminListener,
-    view: RunningGateway,
     gateway: Gateway,
+    data: &Path,
+    api: &AdminApi,
 ) -> Result<(Service<Side<Admin>>, Sampler), ConfigError> {
-    let admin = Admin::new(gateway, settings, view).map_err(|e| ConfigError::plain(format!("data: {e}")))?;
+    let admin =
+        Admin::new(gateway, settings, data, api).map_err(|e| ConfigError::plain(format!("data: {e}")))?;
     let sampler = admin.sampler();
     let mut service = Service::new("admin".to_owned(), Side::new(admin, connections::OPERATORS));
     service.add_tcp(&settings.address);
