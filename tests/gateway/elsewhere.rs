@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustix::process::geteuid;
+use sha2::{Digest as _, Sha256};
 
 use crate::support::{Client, Gateway, eventually, free_port, get, member, run};
 
@@ -18,11 +19,28 @@ use crate::support::{Client, Gateway, eventually, free_port, get, member, run};
 const ADMIN: &str = "operator-token-with-all-the-rights-0001";
 const READER: &str = "operator-token-that-only-reads-things-02";
 
-const OPERATORS: &str = "providers: {demo: {}}\nadmin:\n  address: 127.0.0.1:@ADMIN@\n  tokens:\n    \
-    - {name: ops, role: admin, token: env:OPS}\n    - {name: seer, role: read, token: env:SEER}\n";
-
+/// A gateway whose file has the digests of both.
 fn start() -> Gateway {
-    Gateway::start_with(OPERATORS, &[], &[("OPS", ADMIN), ("SEER", READER)])
+    let digest = |token: &str| -> String {
+        Sha256::digest(token.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    };
+    Gateway::start(&format!(
+        "providers: {{demo: {{}}}}\nadmin:\n  address: 127.0.0.1:@ADMIN@\n  tokens:\n    \
+         - {{name: ops, role: admin, sha256: {}}}\n    - {{name: seer, role: read, sha256: {}}}\n",
+        digest(ADMIN),
+        digest(READER)
+    ))
+}
+
+/// A flag that is set when this is dropped, also by a test that fails.
+struct Stop(AtomicBool);
+
+struct Stopping<'s>(&'s Stop);
+
+impl Drop for Stopping<'_> {
+    fn drop(&mut self) {
+        self.0.0.store(true, Ordering::Relaxed);
+    }
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -102,7 +120,7 @@ fn commands_go_through_the_gateway_that_runs_on_the_store() {
     assert_eq!(member(&text(&status.stderr), "error.code"), "gateway_unavailable");
 
     // The next one sweeps, and one that leaves takes its socket with it.
-    gateway.restart_with(&[("OPS", ADMIN), ("SEER", READER)]);
+    gateway.restart();
     let next = sockets(&data);
     assert!(next.len() == 2 && next != names, "{next:?}");
     gateway.signal("TERM");
@@ -115,13 +133,13 @@ fn commands_go_through_the_gateway_that_runs_on_the_store() {
 fn commands_work_all_the_time_while_gateways_take_over_from_each_other() {
     let mut gateway = start();
     let data = gateway.data();
-    let stop = AtomicBool::new(false);
+    let stop = Stop(AtomicBool::new(false));
     let (listed, made) = std::thread::scope(|scope| {
         let repeat = |arguments: &'static [&'static str]| {
             let (data, stop) = (&data, &stop);
             scope.spawn(move || {
                 let mut count = 0;
-                while !stop.load(Ordering::Relaxed) {
+                while !stop.0.load(Ordering::Relaxed) {
                     let output = run(data, arguments);
                     assert!(output.status.success(), "{arguments:?} {count}: {output:?}");
                     count += 1;
@@ -130,10 +148,11 @@ fn commands_work_all_the_time_while_gateways_take_over_from_each_other() {
             })
         };
         let (lister, maker) = (repeat(&["key", "list", "--json"]), repeat(&["key", "create"]));
+        let stopping = Stopping(&stop);
         for _ in 0..4 {
             gateway.upgrade();
         }
-        stop.store(true, Ordering::Relaxed);
+        drop(stopping);
         (lister.join().unwrap(), maker.join().unwrap())
     });
     assert!(listed > 4 && made > 4, "{listed} {made}");

@@ -134,7 +134,7 @@ def _():
         key = gateway.key()
         assert gateway.chat(key, "v/m")[0] == 200
         usage = lambda: gateway.run("usage", "--json").json()
-        assert until(lambda: "2250000" in str(usage())), usage()
+        assert until(lambda: usage()["daily"]["cost_micro"] == 2250), usage()
         account = gateway.run("account", "show", "default", "--json").json()
         assert account["wallet"] is None, account
 
@@ -268,7 +268,7 @@ def _():
         port = free_port()
         gateway = Gateway(place, f"admin: 0.0.0.0:{port}\nproviders: {{demo: {{}}}}\n")
         for said in (gateway.run("check").both, gateway.run("doctor").both, gateway.err):
-            has(said, "without a token")
+            has(said, "may read the metrics")
 
 
 @step("keys, accounts, money and usage are managed by HTTP")
@@ -296,7 +296,7 @@ def _():
         second = gateway.run("key", "rotate", id, "--overlap", "1h").out.strip()
         assert until(lambda: gateway.chat(second)[0] == 200) and gateway.chat(first)[0] == 200
         third = gateway.run("key", "rotate", id, "--overlap", "0s").out.strip()
-        assert until(lambda: gateway.chat(second)[0] == 401) and gateway.chat(third)[0] == 200
+        assert until(lambda: gateway.chat(second)[0] == 401 and gateway.chat(third)[0] == 200)
         assert gateway.run("account", "create", "search").code == 0
         changed = gateway.run("key", "set", id, "--name", "ci", "--account", "search", "--expires", "2099-01-31", "--json")
         assert [changed.json()[name] for name in ("id", "name", "account")] == [id, "ci", "search"]
@@ -321,7 +321,7 @@ def _():
         assert gateway.run("budget", "set", "--account", "default", "month=500").code == 0
         answers = [gateway.chat(key, "v/m", max_tokens=200) for _ in range(6)]
         assert [answer[0] for answer in answers][0] == 200 and answers[-1][0] == 402, answers
-        has(answers[-1][1], "monthly budget of this API key", "0.01")
+        has(answers[-1][1], "monthly budget of this API key", "USD left")
         assert answers[-1][2]["x-crossmodel-budget-reset"]
 
 
@@ -334,7 +334,7 @@ def _():
         gateway.chat(secret)
         listed = gateway.run("key", "list", "--account", "default").out
         has(listed, "cm-…" + secret[-4:], "EXPIRES", "LAST USED", "STATE")
-        found = gateway.run("key", "find", "-", given=secret + "\n", )
+        found = gateway.run("key", "find", "-", given=secret + "\n")
         has(found.out, "mine")
         lacks(found.out, "other")
         has(gateway.run("key", "find", secret[-4:]).out, "mine")
@@ -402,7 +402,7 @@ def two_targets(first, more=""):
     """A model whose first target is broken and whose second one answers."""
     return (
         f"providers:\n  broken: {first}\n  demo: {{}}\n"
-        'models: [{id: "v/m", targets: [{provider: broken, model: m}, {provider: demo, model: chat}]}]\n' + more
+        'models: [{id: "v/m", targets: [{provider: broken, model: m, priority: 1}, {provider: demo, model: chat, priority: 2}]}]\n' + more
     )
 
 
@@ -429,7 +429,7 @@ def _():
         gateway = Gateway(place, two_targets(first), UP="sk-up")
         assert gateway.chat(gateway.key(), "v/m")[0] == 200
         line = gateway.last_line(1)
-        has(str(line["attempts"]) + str(line), "does not speak TLS")
+        has(str(line), "does not speak TLS")
 
 
 @step("a closed port is told once, with the target and the reason, and not for each call")
@@ -477,8 +477,7 @@ def _():
         gateway = Gateway(place, two_targets(first), UP="sk-up")
         gateway.chat(gateway.key("--name", "dev"), "v/m")
         line = gateway.last_line(1)
-        providers = [attempt["provider"] for attempt in line["tries"]] if "tries" in line else line["attempts"]
-        assert providers == ["broken", "demo"] or isinstance(line["attempts"], list), line
+        assert [attempt["provider"] for attempt in line["tries"]] == ["broken", "demo"], line
         assert line["client"] == "127.0.0.1" and line["account"] == "default" and line["key"].startswith("key_"), line
 
 
@@ -487,7 +486,7 @@ def _():
     with Place() as place:
         url = '"http://127.0.0.1:1/v1/chat/completions"'
         file = place.write("gateway.yaml", f"providers: {{up: {{base_url: {url}, key: env:UP, protocols: [chat]}}}}\n")
-        has(place.run("check", "--no-secrets", "-c", file).both, "warning", "base_url")
+        has(place.run("check", "--no-secrets", "-c", file).both, "warning", "ends in the endpoint /chat/completions")
 
 
 @step("a changed listener is told to need a new process, in the log and the metrics")

@@ -6,14 +6,14 @@ import contextlib
 import json
 import os
 import subprocess
+import sys
 
-from place import ADMIN, READER, Gateway, Place, provider, until
+from place import ADMIN, READER, Gateway, Place, free_port, provider, until
 from steps import has, step
 
-# A call costs 1000 × 1.25 + 100 × 1250 micro-dollars: 0.126250 dollars.
-PRICES = "[{input: 1250000, output: 1250000000}]"
-COST = 126_250
-LIMIT = 5_000_000
+# A call with 100 tokens of output costs five cents, and may not cost more: a hundred of them are five dollars.
+PRICES = "[{input: 0, output: 500000000}]"
+CALLS = 100
 
 
 class Elsewhere:
@@ -106,12 +106,12 @@ def operated():
             yield Operator(place, elsewhere, gateway), gateway
         else:
             with provider() as (port, _):
-                yield_from = RemoteGateway(place, elsewhere, inside, port)
-                yield Operator(place, elsewhere, yield_from), yield_from
+                gateway = RemoteGateway(place, elsewhere, inside, port)
+                yield Operator(place, elsewhere, gateway), gateway
 
 
 class RemoteGateway(Gateway):
-    """A gateway with listeners for others, whose only provider counts as the demonstration one does."""
+    """A gateway with listeners for others, behind which one provider answers."""
 
     def __init__(self, place, elsewhere, inside, port=None):
         self.inside, self.host = inside, elsewhere.host
@@ -121,7 +121,6 @@ class RemoteGateway(Gateway):
             f"providers: {{up: {{base_url: \"http://127.0.0.1:{port}/v1\", key: env:UP, protocols: [chat]}}}}\n"
             f'models: [{{id: "v/m", targets: [{{provider: up, model: m}}], prices: {PRICES}}}]\n'
         )
-        from place import free_port
         self.first, self.second = free_port(), free_port()
         listen = f'listen: [{{address: "{self.host}:{self.first}"}}]\n'
         tokens = "    - {name: ops, role: admin, token: env:OPS}\n    - {name: seer, role: read, token: env:SEER}\n"
@@ -133,7 +132,6 @@ class RemoteGateway(Gateway):
             "import sys, time; sys.path.insert(0, sys.argv[1]); from place import provider\n"
             "with provider() as (port, _):\n    print(port, flush=True)\n    time.sleep(600)\n"
         )
-        import sys
         process = subprocess.Popen(
             [*inside, sys.executable, "-B", "-c", script, os.path.dirname(__file__)], stdout=subprocess.PIPE, text=True
         )
@@ -149,13 +147,12 @@ class RemoteGateway(Gateway):
         assert until(up) and self.process.poll() is None, self.err
 
 
-def check_used_up(operator, gateway, key, message, passed):
-    """All money of the budget is spent, up to less than one call, and not more."""
-    has(message, "monthly budget", "5.00")
-    assert passed == LIMIT // COST, passed
+def check_used_up(operator, gateway, message, passed):
+    """All money of the budget is spent, and not more."""
+    has(message, "The monthly budget of this account is used up: 5.00 of 5.00 USD.")
+    assert passed == CALLS, passed
     (budget,) = operator.http("GET", "/accounts/team/budgets")[1]["data"]
-    spent = round(float(budget["spent_usd"]) * 1_000_000)
-    assert spent == passed * COST <= LIMIT, budget
+    assert (budget["spent_usd"], budget["held_usd"]) == ("5.00", "0.00"), budget
     audit = gateway.place.run("ledger", "audit", "--data", gateway.place.etc / "data")
     assert audit.code == 0, audit
 
@@ -170,7 +167,7 @@ def _():
         assert status == 201, key
         assert until(lambda: operator.curl("GET", operator.base + "/v1/models", key["secret"])[0] == 200)
         passed, message = operator.use_up(key["secret"])
-        check_used_up(operator, gateway, key, message, passed)
+        check_used_up(operator, gateway, message, passed)
         status, rotated = operator.http("POST", f"/keys/{key['id']}/rotate", {"overlap": "1h"})
         assert status == 200, rotated
         for secret in (rotated["secret"], key["secret"]):
@@ -195,7 +192,7 @@ def _():
         (key,) = operator.command("key", "list", "--json").json()
         assert until(lambda: operator.curl("GET", operator.base + "/v1/models", secret)[0] == 200)
         passed, message = operator.use_up(secret)
-        check_used_up(operator, gateway, key, message, passed)
+        check_used_up(operator, gateway, message, passed)
         rotated = operator.command("key", "rotate", key["id"], "--overlap", "1h")
         for known in (rotated.out.strip(), secret):
             assert until(lambda: operator.curl("GET", operator.base + "/v1/models", known)[0] == 200)

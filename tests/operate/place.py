@@ -121,6 +121,7 @@ class Gateway:
         self.start()
 
     def start(self, *more):
+        self.starts = getattr(self, "starts", 0) + 1
         with open(self.out_path, "a") as out, open(self.err_path, "a") as err:
             self.process = self.place.spawn(["-c", self.file, *self.words, *more], out, err, **self.options)
         if not until(lambda: self.process.poll() is not None or self.is_up()) or self.process.poll() is not None:
@@ -129,7 +130,8 @@ class Gateway:
     def is_up(self):
         try:
             with socket.create_connection(("127.0.0.1", self.port), 1):
-                return "on http" in self.err
+                # The key line comes last.
+                return self.err.count("keys: ") + self.err.count("no key yet") == self.starts
         except OSError:
             return False
 
