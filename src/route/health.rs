@@ -101,7 +101,7 @@ pub struct HealthView {
 }
 
 /// The state of the circuit breaker of a target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Circuit {
     /// Calls go to the target.

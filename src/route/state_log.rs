@@ -14,13 +14,14 @@ use crate::repeated::RepeatedLine;
 use super::health::StateChange;
 
 /// The last failure of a target, for people.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 pub struct TargetFailure {
     /// The kind of the failure.
     pub kind: AttemptFailure,
     /// The reason, without secrets and headers.
     pub text: Box<str>,
     /// The time of the failure.
+    #[schemars(with = "String")]
     pub at: jiff::Timestamp,
 }
 

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::catalog::{ModelEntry, ModelTarget};
@@ -10,7 +11,7 @@ use super::health::Circuit;
 use super::state_log::TargetFailure;
 
 /// The state of a target. For a wildcard, it is that of the worst model.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct TargetSnapshot {
     /// The target's name, `MODEL@PROVIDER`.
     pub id: String,
@@ -24,12 +25,14 @@ pub struct TargetSnapshot {
     /// The state of the circuit breaker.
     pub state: Circuit,
     /// The time of the last change of the state; absent if the circuit was always closed.
+    #[schemars(with = "Option<String>")]
     pub since: Option<Timestamp>,
     /// The reason for the state; absent if calls go to the target as usual.
     pub reason: Option<String>,
     /// The last failure; absent if there was none.
     pub last_failure: Option<TargetFailure>,
     /// The time of the next trial, or of the end of the pause.
+    #[schemars(with = "Option<String>")]
     pub next_trial_at: Option<Timestamp>,
     /// Failures in a row.
     pub failures: u32,

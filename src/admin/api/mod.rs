@@ -4,6 +4,7 @@
 //! of its admin listener and of its control socket, and the command line makes its own.
 
 mod call;
+mod gateway_routes;
 mod guard;
 mod handlers;
 mod openapi;
@@ -16,4 +17,4 @@ pub use call::{Answer, Peer, Request};
 pub use openapi::document;
 pub use routes::PREFIX;
 pub use service::Api;
-pub use view::GatewayView;
+pub use view::{GatewayView, KeyCalls};

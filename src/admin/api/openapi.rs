@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::admin::model::ErrorBody;
 
 use super::call::Parameter;
-use super::routes::{PREFIX, ROUTES, Route};
+use super::routes::{PREFIX, Route, routes};
 
 /// Returns the document, as JSON with a line feed at its end.
 #[must_use]
@@ -18,7 +18,7 @@ pub fn document() -> String {
     settings.definitions_path = "/components/schemas".into();
     let mut generator = settings.into_generator();
     let mut paths = Map::new();
-    for route in ROUTES {
+    for route in routes() {
         let operation = operation(route, &mut generator);
         let path = paths.entry(format!("{PREFIX}{}", route.path)).or_insert_with(|| json!({}));
         if let Some(path) = path.as_object_mut() {
@@ -91,6 +91,9 @@ fn responses(route: &Route, generator: &mut SchemaGenerator) -> Value {
     let mut success = json!({ "description": "Success" });
     if let Some(schema) = route.answer {
         success["content"] = json!({ "application/json": { "schema": schema(generator) } });
+    }
+    if route.has_csv {
+        success["content"]["text/csv"] = json!({ "schema": { "type": "string" } });
     }
     responses.insert(route.status.to_string(), success);
     let error = generator.subschema_for::<ErrorBody>();

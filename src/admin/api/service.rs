@@ -16,7 +16,7 @@ use super::call::{Answer, Call, Peer, Query, Reply, Request};
 use super::guard::Guard;
 use super::openapi;
 use super::repeat::{self, Repeats};
-use super::routes::{PREFIX, ROUTES, Route};
+use super::routes::{PREFIX, Route, routes};
 use super::view::GatewayView;
 
 /// The API on one store.
@@ -257,7 +257,7 @@ impl Unknown {
 }
 
 fn find<'p>(method: &str, path: &'p str) -> Result<(&'static Route, &'p str), Unknown> {
-    let fitting: Vec<_> = ROUTES.iter().filter_map(|route| Some((route, route.matches(path)?))).collect();
+    let fitting: Vec<_> = routes().filter_map(|route| Some((route, route.matches(path)?))).collect();
     // A path without a variable part goes before one with it.
     let found = fitting.iter().filter(|(route, _)| route.method == method).min_by_key(|(_, id)| id.len());
     match found {
@@ -270,7 +270,7 @@ fn find<'p>(method: &str, path: &'p str) -> Result<(&'static Route, &'p str), Un
 /// Returns the route whose path begins most like this one.
 fn nearest(path: &str) -> &'static str {
     let common = |route: &&Route| route.path.bytes().zip(path.bytes()).take_while(|(a, b)| a == b).count();
-    let best = ROUTES.iter().max_by_key(|route| (common(route), std::cmp::Reverse(route.path.len())));
+    let best = routes().max_by_key(|route| (common(route), std::cmp::Reverse(route.path.len())));
     best.map_or("", |route| route.path)
 }
 
@@ -326,6 +326,7 @@ fn with_secret(reply: Reply, secret: Option<String>) -> Reply {
 fn success(reply: Reply, is_replayed: bool) -> Answer {
     let mut headers = Vec::new();
     headers.extend(reply.etag.map(|etag| ("etag", etag)));
+    headers.extend(reply.content_type.map(|kind| ("content-type", kind.to_owned())));
     headers.extend(is_replayed.then(|| ("idempotency-replayed", "true".to_owned())));
     Answer { status: reply.status, headers, body: reply.body }
 }

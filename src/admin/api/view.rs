@@ -2,8 +2,21 @@
 
 use std::sync::Arc;
 
-use crate::admin::model::{Instance, Model, Status};
+use crate::admin::error::OperationResult;
+use crate::admin::model::{Instance, Model, Status, Target};
 use crate::auth::{OperatorToken, RateLimits};
+use crate::config::ConfigStatus;
+
+/// The calls of a key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeyCalls {
+    /// Requests in the last minute.
+    pub requests: u64,
+    /// Tokens in the last minute; 0 if they are not limited.
+    pub tokens: u64,
+    /// Calls in flight.
+    pub in_flight: u64,
+}
 
 /// A running gateway.
 pub trait GatewayView: Send + Sync {
@@ -16,11 +29,26 @@ pub trait GatewayView: Send + Sync {
     /// Returns the rate limits of new keys for which none are named.
     fn key_defaults(&self) -> RateLimits;
 
+    /// Writes the counts of all calls that have ended to the store. May take as long as a disk does.
+    ///
+    /// # Errors
+    /// Fails if the store cannot be written.
+    fn post_usage(&self) -> OperationResult<()>;
+
     /// Returns its state.
     fn status(&self) -> Status;
 
     /// Returns its models, in alphabetical order.
     fn models(&self) -> Vec<Model>;
+
+    /// Returns its targets and their states.
+    fn targets(&self) -> Vec<Target>;
+
+    /// Returns the state of its configuration.
+    fn config(&self) -> Arc<ConfigStatus>;
+
+    /// Returns the calls of a key.
+    fn activity(&self, key: &str) -> KeyCalls;
 
     /// Whether it serves a model, or one that a pattern means.
     fn serves(&self, model: &str) -> bool;

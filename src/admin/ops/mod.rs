@@ -11,6 +11,7 @@ mod payments;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod usage;
 
 pub use audit::AuditFilter;
 pub use keys::KeyFilter;

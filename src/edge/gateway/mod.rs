@@ -54,7 +54,7 @@ use crate::edge::upstream::transport::{hook_error, provider_failure};
 use crate::edge::wire::streams::{self, StreamPermits};
 use crate::failure::Result;
 use crate::limit::{Limiter, Load, Shed, Weight};
-use crate::meter::{self, Ledger};
+use crate::meter::{self, HoldRefusal, Ledger};
 use crate::observe::{self, AccessLog, Metrics, TargetState, Tracer};
 use crate::protocol::ProtocolId;
 use crate::route::{Circuit, Condition, ModelList, ModelListPage, TargetSnapshot, percent_decoded};
@@ -163,6 +163,14 @@ impl Gateway {
         entries
             .flat_map(|entry| entry.targets.iter().map(|target| TargetSnapshot::of(entry, target)))
             .collect()
+    }
+
+    /// Writes the counts of all calls that have ended to the store.
+    ///
+    /// # Errors
+    /// Fails if the store cannot be written.
+    pub(in crate::edge) async fn post_usage(&self) -> std::result::Result<(), HoldRefusal> {
+        self.0.quotas.ledger.post().await
     }
 
     /// Notes that the process ends after its calls.

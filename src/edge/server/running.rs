@@ -7,10 +7,11 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use crate::admin::api::GatewayView;
-use crate::admin::model::{Condition, ConditionStatus, Instance, Model, ModelTarget, Moment, Status};
+use crate::admin::api::{GatewayView, KeyCalls};
+use crate::admin::{Code, OperationError, OperationResult};
+use crate::admin::model::{Condition, ConditionStatus, Instance, Model, ModelTarget, Moment, Status, Target};
 use crate::auth::{OperatorToken, RateLimits};
-use crate::config::Config;
+use crate::config::{Config, ConfigStatus};
 use crate::edge::gateway::Gateway;
 use crate::route::{self, Catalog};
 
@@ -77,6 +78,27 @@ impl GatewayView for RunningGateway {
 
     fn key_defaults(&self) -> RateLimits {
         self.gateway.key_defaults()
+    }
+
+    fn post_usage(&self) -> OperationResult<()> {
+        let unwritten = || OperationError::new(Code::StoreUnavailable, "the store cannot be written now");
+        // The caller is a thread that may wait for the disk.
+        let runtime = tokio::runtime::Handle::try_current().map_err(|_| unwritten())?;
+        runtime.block_on(self.gateway.post_usage()).map_err(|_| unwritten())
+    }
+
+    fn targets(&self) -> Vec<Target> {
+        self.gateway.target_snapshots().into_iter().map(Target::from).collect()
+    }
+
+    fn config(&self) -> Arc<ConfigStatus> {
+        self.gateway.config_status()
+    }
+
+    fn activity(&self, key: &str) -> KeyCalls {
+        let (used, in_flight) =
+            self.gateway.show(|sources| (sources.limiter.used(key), sources.load.of_key(key).calls));
+        KeyCalls { requests: used.requests, tokens: used.tokens, in_flight: in_flight as u64 }
     }
 
     fn status(&self) -> Status {
