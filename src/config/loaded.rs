@@ -12,7 +12,8 @@ use super::admin::AdminListener;
 use super::cors::Cors;
 use super::options::LoadOptions;
 use super::secret::{Exposed, SecretReference};
-use super::settings::{BillingMode, Limits, Switch, Timeouts, TlsFiles};
+use super::settings::{BillingMode, Limits, Switch, Timeouts};
+use super::tls::TlsFiles;
 
 /// A configuration that can be put into effect.
 #[derive(Debug)]

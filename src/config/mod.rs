@@ -18,6 +18,7 @@ mod schema;
 mod secret;
 mod settings;
 mod status;
+mod tls;
 mod units;
 mod warning;
 
@@ -31,9 +32,10 @@ pub use places::{Places, key_defaults};
 pub use schema::schema;
 pub use secret::{Exposed, SecretReference, SecretSource};
 pub use settings::{
-    BillingMode, KeyDefaults, Limits, ListenerSettings, RateSetting, Settings, Switch, Timeouts, TlsFiles,
+    BillingMode, KeyDefaults, Limits, ListenerSettings, RateSetting, Settings, Switch, Timeouts,
 };
 pub use status::{
     ConfigStatus, LoadedFile, ProcessSettings, RefusedFile, ReloadTrigger, changed_sections, sha256,
 };
+pub use tls::TlsFiles;
 pub use warning::Warning;

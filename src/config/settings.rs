@@ -14,6 +14,7 @@ use crate::observe::AccessLogSettings;
 use crate::provider::ProviderSettings;
 use crate::route::ModelSettings;
 
+use super::tls::TlsFiles;
 use super::{AdminSettings, CorsSettings};
 
 /// The configuration of a CrossModel gateway.
@@ -150,16 +151,6 @@ pub struct ListenerSettings {
     pub address: Located<String>,
     /// The certificate and the key for TLS; absent: no TLS.
     pub tls: Option<TlsFiles>,
-}
-
-/// A certificate and its key.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct TlsFiles {
-    /// The path of the certificate chain, as PEM.
-    pub certificate: PathBuf,
-    /// The path of the private key, as PEM.
-    pub key: PathBuf,
 }
 
 /// Limits on the size, the speed and the number of requests, connections and calls.

@@ -59,6 +59,8 @@ pub enum ReloadTrigger {
     Signal,
     /// The file has changed.
     Watch,
+    /// An operator has asked for it.
+    Api,
 }
 
 /// The settings that only a new process puts into effect.
@@ -90,8 +92,10 @@ impl ProcessSettings {
     #[must_use]
     pub fn differences(&self, other: &Self) -> Vec<&'static str> {
         let address = |settings: &Self| settings.admin.as_ref().map(|admin| admin.address.clone());
+        let has_tls = |settings: &Self| settings.admin.as_ref().is_some_and(|admin| admin.tls.is_some());
         let admin = match address(self) == address(other) {
             true if self.admin == other.admin => None,
+            true if has_tls(self) != has_tls(other) => Some("admin.tls"),
             true => Some("admin"),
             false => Some("admin.address"),
         };

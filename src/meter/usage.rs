@@ -388,8 +388,11 @@ mod tests {
                     "{model}"
                 );
             }
-            let nobody =
-                UsageQuery { accounts: Some(vec!["b".to_owned()]), by: vec![UsageDimension::Key], ..all.clone() };
+            let nobody = UsageQuery {
+                accounts: Some(vec!["b".to_owned()]),
+                by: vec![UsageDimension::Key],
+                ..all.clone()
+            };
             assert_eq!(ask(&nobody), Vec::<String>::new());
             let both = Some(vec!["a".to_owned(), "b".to_owned()]);
             assert_eq!(ask(&UsageQuery { accounts: both, ..all.clone() }), [": 5 50 31.00"]);

@@ -76,6 +76,11 @@ impl Default for StateLog {
 }
 
 impl StateLog {
+    /// Notes that an operator was told that the circuit is closed.
+    pub(super) fn reset(&self) {
+        *self.told.lock() = ToldCircuit::Closed;
+    }
+
     /// Returns the line that an attempt leads to, if it leads to one: it may have changed the state, and it may have
     /// failed. `setting` is the one that holds the provider's credential.
     pub(super) fn line(

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use crate::admin::error::{Mistake, OperationError, OperationResult};
 use crate::admin::model::{Checked, read_body};
 use crate::admin::ops::{Intent, Operations, Page};
+use crate::auth::AccountScope;
 use crate::route::percent_decoded;
 
 use super::view::GatewayView;
@@ -71,6 +72,8 @@ pub(super) struct Call<'a> {
     pub(super) query: Query<'a>,
     pub(super) body: &'a [u8],
     pub(super) intent: Intent<'a>,
+    /// The accounts that the operator sees and changes.
+    pub(super) scope: &'a AccountScope,
     /// Makes the OpenAPI document.
     pub(super) document: fn() -> String,
 }
@@ -105,6 +108,7 @@ impl Call<'_> {
             query: Query { known: &[], values: Vec::new() },
             body: self.body,
             intent: self.intent,
+            scope: self.scope,
             document: self.document,
         }
     }

@@ -1,8 +1,10 @@
 //! The routes of the running gateway: what it has done, what it is doing, and what it is told to do.
 
 use crate::admin::error::Code;
-use crate::admin::model::{KeyActivity, List, Target, UsageList};
+use crate::admin::model::{KeyActivity, List, NewRest, Target, UsageList};
+use crate::auth::Role;
 use crate::config::ConfigStatus;
+use crate::observe::FailureList;
 
 use super::call::Parameter;
 use super::handlers::{gateway, targets, usage};
@@ -56,7 +58,34 @@ pub(super) static ROUTES: &[Route] = &[
         summary: "Returns a target and its state. Slashes of the id are written `%2F`.",
         answer: Some(schema::<Target>),
         errors: &[Code::NotFound],
-        handler: targets::show,
+        handler: |call| targets::show(call),
+        ..READ
+    },
+    Route {
+        method: "POST",
+        path: "/targets/{id}/rest",
+        role: Some(Role::Admin),
+        id: "restTarget",
+        summary: "Takes a target out of service for a while. Calls that run go on.",
+        request: Some(schema::<NewRest>),
+        answer: Some(schema::<Target>),
+        errors: &[Code::InvalidRequest, Code::NotFound, Code::IdempotencyMismatch],
+        action: "target.rest",
+        handler: targets::rest,
+        again: Some(|call, id| targets::show(&call.about(id))),
+        ..READ
+    },
+    Route {
+        method: "POST",
+        path: "/targets/{id}/enable",
+        role: Some(Role::Admin),
+        id: "enableTarget",
+        summary: "Puts a target into service again, closes its circuit and ends its pause.",
+        answer: Some(schema::<Target>),
+        errors: &[Code::NotFound, Code::IdempotencyMismatch],
+        action: "target.enable",
+        handler: targets::enable,
+        again: Some(|call, id| targets::show(&call.about(id))),
         ..READ
     },
     Route {
@@ -65,6 +94,26 @@ pub(super) static ROUTES: &[Route] = &[
         summary: "Returns the state of the configuration: what is in force, what was refused, and what waits for a new process.",
         answer: Some(schema::<ConfigStatus>),
         handler: gateway::config,
+        ..READ
+    },
+    Route {
+        method: "POST",
+        path: "/config/reload",
+        role: Some(Role::Admin),
+        id: "reloadConfig",
+        summary: "Reads the configuration file again, and puts it into effect.",
+        answer: Some(schema::<ConfigStatus>),
+        errors: &[Code::Conflict],
+        action: "config.reload",
+        handler: gateway::reload,
+        ..READ
+    },
+    Route {
+        path: "/failures",
+        id: "listFailures",
+        summary: "Lists the requests that have failed or were refused lately, newest first.",
+        answer: Some(schema::<FailureList>),
+        handler: gateway::failures,
         ..READ
     },
 ];

@@ -10,7 +10,9 @@ mod handlers;
 mod openapi;
 mod repeat;
 mod routes;
+mod scope;
 mod service;
+mod table;
 mod view;
 
 pub use call::{Answer, Peer, Request};

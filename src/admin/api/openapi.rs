@@ -9,7 +9,8 @@ use serde_json::{Map, Value, json};
 use crate::admin::model::ErrorBody;
 
 use super::call::Parameter;
-use super::routes::{PREFIX, Route, routes};
+use super::routes::{PREFIX, Route};
+use super::table::all_routes;
 
 /// Returns the document, as JSON with a line feed at its end.
 #[must_use]
@@ -18,7 +19,7 @@ pub fn document() -> String {
     settings.definitions_path = "/components/schemas".into();
     let mut generator = settings.into_generator();
     let mut paths = Map::new();
-    for route in routes() {
+    for route in all_routes() {
         let operation = operation(route, &mut generator);
         let path = paths.entry(format!("{PREFIX}{}", route.path)).or_insert_with(|| json!({}));
         if let Some(path) = path.as_object_mut() {

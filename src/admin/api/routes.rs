@@ -10,7 +10,6 @@ use crate::admin::model::{
 use crate::auth::Role;
 
 use super::call::{Call, Parameter, Reply};
-use super::gateway_routes;
 use super::handlers::{accounts, audit, budgets, gateway, keys, tokens};
 
 /// One method of one path.
@@ -86,13 +85,8 @@ pub(super) const READ: Route = Route {
 const LIMIT: Parameter = Parameter("limit", "The most objects of a page, 1 to 1000. Default: 100.");
 const CURSOR: Parameter = Parameter("cursor", "`next_cursor` of the page before.");
 
-/// Returns all routes.
-pub(super) fn routes() -> impl Iterator<Item = &'static Route> {
-    ROUTES.iter().chain(gateway_routes::ROUTES)
-}
-
-/// The routes of objects.
-static ROUTES: &[Route] = &[
+/// The routes of objects, and those that are as old as they are.
+pub(super) static ROUTES: &[Route] = &[
     Route {
         path: "/openapi.json",
         role: None,

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::route::Circuit;
+
 use super::Moment;
 
 /// A running gateway.
@@ -76,6 +78,6 @@ pub struct ModelTarget {
     pub id: String,
     /// The provider.
     pub provider: String,
-    /// The state: `closed`, `open` or `backing_off`.
-    pub state: String,
+    /// The state.
+    pub state: Circuit,
 }

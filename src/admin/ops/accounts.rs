@@ -19,7 +19,7 @@ impl Operations {
     /// # Errors
     /// Fails for a wrong cursor, and if the store cannot be read.
     pub fn accounts(&self, page: &Page) -> OperationResult<List<Account>> {
-        let rows = records::accounts::list(&self.connection, page.before("accounts")?, page.rows())?;
+        let rows = records::accounts::list(&self.connection, self.scope.accounts(), (page.before("accounts")?, page.rows()))?;
         page.list("accounts", rows, |account| account.number, |account| object(&self.connection, account))
     }
 

@@ -33,6 +33,7 @@ impl Operations {
             actor: filter.actor.as_deref(),
             action: filter.action.as_deref(),
             subject: filter.subject.as_deref(),
+            accounts: self.scope.accounts(),
             from: filter.from.map(|Moment(time)| time),
             to: filter.to.map(|Moment(time)| time),
             before: page.before("audit")?,

@@ -41,6 +41,7 @@ impl Operations {
         let now = store::now();
         let wanted = KeySelection {
             account: filter.account.as_deref(),
+            accounts: self.scope.accounts(),
             status: filter.status.as_deref(),
             state: filter.state.as_deref(),
             origin: filter.origin.as_deref(),
@@ -71,7 +72,8 @@ impl Operations {
         checked(lookup)?;
         let digest = lookup.sha256.as_deref().and_then(Digest::from_hex);
         let ids = records::keys::ids_by_secret(&self.connection, digest, lookup.hint.as_deref(), MAX_FOUND)?;
-        let data = ids.iter().map(|id| self.key(id)).collect::<OperationResult<_>>()?;
+        let mut data = ids.iter().map(|id| self.key(id)).collect::<OperationResult<Vec<_>>>()?;
+        data.retain(|key| self.scope.includes(&key.account));
         Ok(List { data, has_more: false, next_cursor: None })
     }
 
@@ -109,6 +111,9 @@ impl Operations {
         checked(new)?;
         let actor = intent.actor;
         let account = new.account.clone().unwrap_or_else(|| DEFAULT_ACCOUNT.to_owned());
+        if !self.scope.includes(&account) {
+            return Err(OperationError::not_found("account", &account));
+        }
         if account == DEFAULT_ACCOUNT {
             self.ensure_default_account(actor)?;
         }
@@ -155,12 +160,16 @@ impl Operations {
     /// Fails with [`Code::NotFound`] for an unknown key or account, with [`Code::PreconditionFailed`], if the change
     /// is wrong, and if the store cannot be written.
     pub fn update_key(&mut self, intent: &Intent<'_>, id: &str, patch: &KeyPatch) -> OperationResult<Key> {
+        let scope = self.scope.clone();
         self.change(intent, ("key.update", id), |transaction, now| {
             checked(patch)?;
             let before = known(transaction, id)?;
             intent.expect("key", &etag(before.revision))?;
             let mut after = before.clone();
             if let Some(account) = &patch.account {
+                if !scope.includes(account) {
+                    return Err(OperationError::not_found("account", account));
+                }
                 after.account = known_account(transaction, account)?;
             }
             apply(&mut after, patch);

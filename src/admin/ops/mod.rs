@@ -3,11 +3,13 @@
 mod accounts;
 mod audit;
 mod budgets;
+mod config;
 mod difference;
 mod keys;
 mod operations;
 mod page;
 mod payments;
+mod targets;
 #[cfg(test)]
 mod tests;
 mod tokens;

@@ -11,6 +11,9 @@ impl Operations {
     /// # Errors
     /// Fails if the answer has too many rows, and if the store cannot be read.
     pub fn usage(&self, query: &UsageQuery) -> OperationResult<Vec<UsageRow>> {
-        Ok(meter::usage(&self.connection, query)?)
+        let Some(seen) = self.scope.accounts() else { return Ok(meter::usage(&self.connection, query)?) };
+        let mut accounts = query.accounts.clone().unwrap_or_else(|| seen.to_vec());
+        accounts.retain(|account| self.scope.includes(account));
+        Ok(meter::usage(&self.connection, &UsageQuery { accounts: Some(accounts), ..query.clone() })?)
     }
 }

@@ -12,6 +12,8 @@ pub(in crate::admin) struct AuditSelection<'a> {
     pub(in crate::admin) actor: Option<&'a str>,
     pub(in crate::admin) action: Option<&'a str>,
     pub(in crate::admin) subject: Option<&'a str>,
+    /// The accounts of which any is wanted.
+    pub(in crate::admin) accounts: Option<&'a [String]>,
     pub(in crate::admin) from: Option<i64>,
     pub(in crate::admin) to: Option<i64>,
     /// The row before which to begin.
@@ -48,6 +50,7 @@ pub(in crate::admin) fn list(
     let mut query = connection.prepare_cached(
         "SELECT * FROM audit WHERE seq < :before AND (:actor IS NULL OR actor = :actor)
             AND (:action IS NULL OR action = :action) AND (:subject IS NULL OR subject = :subject)
+            AND (:accounts IS NULL OR account IN (SELECT value FROM json_each(:accounts)))
             AND (:from IS NULL OR time >= :from) AND (:to IS NULL OR time < :to)
          ORDER BY seq DESC LIMIT :limit",
     )?;
@@ -57,6 +60,7 @@ pub(in crate::admin) fn list(
             ":actor": wanted.actor,
             ":action": wanted.action,
             ":subject": wanted.subject,
+            ":accounts": wanted.accounts.map(|accounts| json(&accounts)),
             ":from": wanted.from,
             ":to": wanted.to,
             ":limit": wanted.limit,

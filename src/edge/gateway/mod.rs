@@ -2,7 +2,9 @@
 
 pub(in crate::edge) mod connections;
 mod listener_names;
+mod operate;
 pub(in crate::edge) mod refused;
+mod rests;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -39,6 +41,7 @@ use crate::edge::call::unknown_path;
 use crate::edge::gateway::connections::{ConnectionLimits, ConnectionPermit, Connections};
 use crate::edge::gateway::listener_names::ListenerNames;
 use crate::edge::gateway::refused::Refused;
+use crate::edge::gateway::rests::RestOrders;
 use crate::edge::request::body;
 use crate::edge::request::cors::{self, Preflight};
 use crate::edge::request::headers::{self, Identity};
@@ -54,10 +57,12 @@ use crate::edge::upstream::transport::{hook_error, provider_failure};
 use crate::edge::wire::streams::{self, StreamPermits};
 use crate::failure::Result;
 use crate::limit::{Limiter, Load, Shed, Weight};
-use crate::meter::{self, HoldRefusal, Ledger};
-use crate::observe::{self, AccessLog, Metrics, TargetState, Tracer};
+use crate::meter::{self, Ledger};
+use crate::observe::{self, AccessLog, Metrics, RecentFailures, TargetState, Tracer};
 use crate::protocol::ProtocolId;
-use crate::route::{Circuit, Condition, ModelList, ModelListPage, TargetSnapshot, percent_decoded};
+use crate::route::{
+    Circuit, Condition, ModelList, ModelListPage, TargetSnapshot, percent_decoded,
+};
 use crate::store;
 
 /// The gateway. It is cheap to clone, and can be mounted in any Pingora server.
@@ -70,6 +75,8 @@ struct Shared {
     quotas: Quotas,
     metrics: Arc<Metrics>,
     access: AccessLog,
+    /// The requests that have failed or were refused lately.
+    recent: RecentFailures,
     tracer: Tracer,
     load: Arc<Load>,
     connections: Arc<Connections>,
@@ -82,6 +89,8 @@ struct Shared {
     /// The state of the configuration.
     config: ArcSwap<ConfigStatus>,
     draining: AtomicBool,
+    /// The orders of operators about targets.
+    rests: RestOrders,
     /// The pool of connections to providers.
     connector: Connector,
 }
@@ -112,10 +121,12 @@ impl Gateway {
             listeners: ListenerNames::of(&config.listeners),
             config: ArcSwap::default(),
             draining: AtomicBool::new(false),
+            rests: RestOrders::default(),
             quotas: Quotas { limiter: Limiter::new(), ledger },
             metrics,
             tracer: Tracer::from_env().map_err(|e| failed("OTEL_*", &e))?,
             connector: Connector::new(),
+            recent: RecentFailures::default(),
             access: AccessLog::open(&config.access_log).map_err(|e| failed("access_log", &e))?,
         })))
     }
@@ -128,6 +139,7 @@ impl Gateway {
         }
         let earlier = self.0.snapshot.load_full();
         let next = Snapshot::new(config, &self.0.metrics, &earlier.tenants, Some(&earlier));
+        self.0.rests.apply(&next.catalog);
         self.0.snapshot.store(Arc::new(next));
         self.0.metrics.reloads.inc();
     }
@@ -165,14 +177,6 @@ impl Gateway {
             .collect()
     }
 
-    /// Writes the counts of all calls that have ended to the store.
-    ///
-    /// # Errors
-    /// Fails if the store cannot be written.
-    pub(in crate::edge) async fn post_usage(&self) -> std::result::Result<(), HoldRefusal> {
-        self.0.quotas.ledger.post().await
-    }
-
     /// Notes that the process ends after its calls.
     pub(in crate::edge) fn note_draining(&self) {
         self.0.draining.store(true, Ordering::Relaxed);
@@ -201,6 +205,7 @@ impl Gateway {
                     Circuit::BackingOff => TargetState::BackingOff,
                     Circuit::Open => TargetState::Open,
                     Circuit::HalfOpen => TargetState::HalfOpen,
+                    Circuit::Rested => TargetState::Rested,
                 };
                 let is_available = !matches!(target.health.worst(now), Condition::Open(_));
                 (entry.id.as_str(), &*target.provider.name, state, is_available)
@@ -298,7 +303,9 @@ impl Gateway {
         if let Some(metrics) = &self.0.snapshot.load().metrics {
             refused.count(metrics);
         }
-        self.0.access.add(&refused.line(self.0.access.client(refused.client)));
+        let line = refused.line(self.0.access.client(refused.client));
+        self.0.access.add(&line);
+        self.0.recent.add(&line);
     }
 
     /// Admits a request on an HTTP/2 connection, before it has a task of its own.
@@ -551,7 +558,7 @@ impl ProxyHttp for Gateway {
             client: self.0.access.client(client),
             listener: listener.and_then(|address| self.0.listeners.name(*address)),
         };
-        ctx.record(session.req_header(), connection, &self.0.access);
+        ctx.record(session.req_header(), connection, &self.0.access, &self.0.recent);
     }
 
     /// Suppresses Pingora's error log. The access line has the same facts, without the client's path and headers.

@@ -47,7 +47,7 @@ impl Admin {
         let is_loopback = settings.is_loopback();
         let guard = AdminGuard::new(settings.token.clone(), is_loopback, settings.names());
         let console = Arc::new(Console::open(view.data())?);
-        let api = AdminApi::new(view, is_loopback || settings.plaintext);
+        let api = AdminApi::new(view, is_loopback || settings.plaintext || settings.tls.is_some());
         Ok(Self { gateway, guard, console, api })
     }
 

@@ -12,6 +12,8 @@ pub(in crate::edge) mod listeners;
 pub(in crate::edge) mod port_owner;
 pub(in crate::edge) mod probe;
 pub(in crate::edge) mod reload;
+pub(in crate::edge) mod reload_requests;
+pub(in crate::edge) mod rests;
 pub(in crate::edge) mod running;
 
 use std::path::{Path, PathBuf};
@@ -28,7 +30,7 @@ use pingora_runtime::{Runtime, RuntimeBuilder};
 use sd_notify::NotifyState;
 use secrecy::ExposeSecret;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval, sleep, sleep_until, timeout};
 
@@ -45,6 +47,7 @@ use crate::edge::server::demo::Demo;
 use crate::edge::server::handover::{HandoverSocket, InheritedListeners};
 use crate::edge::server::listeners::{ADMIN_OPTION, LISTEN_OPTION, ListenError, Sockets};
 use crate::edge::server::reload::Reload;
+use crate::edge::server::reload_requests::{ReloadRequest, ReloadRequests};
 use crate::edge::server::running::RunningGateway;
 use crate::store;
 
@@ -64,6 +67,7 @@ struct Life {
     demo: Option<(Service<Side<Demo>>, Sockets)>,
     sockets: Sockets,
     reload: Reload,
+    reload_requests: mpsc::Receiver<ReloadRequest>,
     data: PathBuf,
     door: PathBuf,
     inheritance: Option<InheritedListeners>,
@@ -120,10 +124,14 @@ impl Server {
         let sockets = sockets.map_err(|error| refused(config, &error))?;
         log_others(&config.data, inheritance.is_some());
         let gateway = Gateway::new(config)?;
+        rests::follow_first(&gateway, &config.data)
+            .map_err(|error| ConfigError::plain(format!("data: {error}")))?;
         let mut certificates = Certificates::default();
         let admin = config.admin.as_ref();
-        let view = RunningGateway::new(gateway.clone(), config, file.as_deref());
-        let admin = admin.map(|settings| operators(settings, view, gateway.clone())).transpose()?;
+        let (reloads, reload_requests) = ReloadRequests::new();
+        let view = RunningGateway::new(gateway.clone(), config, file.as_deref(), reloads);
+        let admin = admin.map(|settings| operators(settings, view, gateway.clone(), &mut certificates));
+        let admin = admin.transpose()?;
         // Each process has a built-in provider of its own, which is not handed over.
         let own = Sockets::open(demo.as_deref().into_iter(), Vec::new());
         let own = own.map_err(|error| refused(config, &error))?;
@@ -141,6 +149,7 @@ impl Server {
             admin,
             sockets,
             reload: Reload::new(gateway.clone(), certificates, file, config),
+            reload_requests,
             demo,
             data: config.data.clone(),
             door: door(config),
@@ -193,6 +202,7 @@ impl Life {
         });
         tokio::spawn(watch_disk(self.gateway.clone(), self.data.clone()));
         tokio::spawn(look_after_upstreams(self.gateway.clone()));
+        tokio::spawn(rests::follow(self.gateway.clone(), self.data.clone()));
         let clients = services.start(self.clients, self.threads, &table, stopping);
         let mut taken = open_door(&self.door, &mut self.inheritance, &self.sockets);
         tell_manager();
@@ -200,7 +210,13 @@ impl Life {
             log::info!("this process accepts connections now, and the one before it ends");
             inheritance.release();
         }
-        let reason = watch_over(&mut signals, &mut taken, &mut self.reload, &mut self.successor).await;
+        let reason = watch_over(
+            &mut signals,
+            &mut taken,
+            (&mut self.reload, &mut self.reload_requests),
+            &mut self.successor,
+        )
+        .await;
         let timeouts = self.reload.timeouts();
         let drain = Drain { gateway: &self.gateway, shutdown: self.gateway.shutdown(), timeouts };
         self.gateway.note_draining();
@@ -305,7 +321,7 @@ impl Services {
 async fn watch_over(
     signals: &mut Signals,
     taken: &mut Option<oneshot::Receiver<()>>,
-    reload: &mut Reload,
+    (reload, requests): (&mut Reload, &mut mpsc::Receiver<ReloadRequest>),
     successor: &mut Option<Command>,
 ) -> Reason {
     let mut ticks = interval(WATCH);
@@ -326,6 +342,7 @@ async fn watch_over(
             _ = signals.hangup.recv() => reload.now(),
             _ = signals.upgrade.recv() => start(successor.as_mut()),
             () = taken_over => return Reason::TakenOver,
+            Some(request) = requests.recv() => request.answer(reload.on_request()),
             _ = ticks.tick() => reload.tick(),
         }
     }
@@ -491,11 +508,18 @@ fn operators(
     settings: &config::AdminListener,
     view: RunningGateway,
     gateway: Gateway,
+    certificates: &mut Certificates,
 ) -> Result<(Service<Side<Admin>>, Sampler), ConfigError> {
     let admin = Admin::new(gateway, settings, view).map_err(|e| ConfigError::plain(format!("data: {e}")))?;
     let sampler = admin.sampler();
     let mut service = Service::new("admin".to_owned(), Side::new(admin, connections::OPERATORS));
-    service.add_tcp(&settings.address);
+    match &settings.tls {
+        None => service.add_tcp(&settings.address),
+        Some(files) => {
+            let tls = certificates.settings_for_http1(&settings.address, files)?;
+            service.add_tls_with_settings(&settings.address, None, tls);
+        }
+    }
     Ok((service, sampler))
 }
 

@@ -8,12 +8,14 @@ use std::time::Instant;
 use parking_lot::Mutex;
 
 use crate::admin::api::{GatewayView, KeyCalls};
-use crate::admin::{Code, OperationError, OperationResult};
 use crate::admin::model::{Condition, ConditionStatus, Instance, Model, ModelTarget, Moment, Status, Target};
+use crate::admin::{Code, OperationError, OperationResult};
 use crate::auth::{OperatorToken, RateLimits};
 use crate::config::{Config, ConfigStatus};
 use crate::edge::gateway::Gateway;
-use crate::route::{self, Catalog};
+use crate::edge::server::reload_requests::{ReloadOutcome, ReloadRequests};
+use crate::observe::FailureList;
+use crate::route::{Catalog, Circuit, TargetRest};
 
 /// A gateway and the facts of its process.
 #[derive(Debug)]
@@ -21,6 +23,7 @@ pub(in crate::edge) struct RunningGateway {
     gateway: Gateway,
     data: PathBuf,
     config: Option<PathBuf>,
+    reloads: ReloadRequests,
     started: Instant,
     started_at: Moment,
     /// Whether each condition held when it was last asked for, and since when.
@@ -28,12 +31,18 @@ pub(in crate::edge) struct RunningGateway {
 }
 
 impl RunningGateway {
-    pub(in crate::edge) fn new(gateway: Gateway, config: &Config, file: Option<&Path>) -> Self {
+    pub(in crate::edge) fn new(
+        gateway: Gateway,
+        config: &Config,
+        file: Option<&Path>,
+        reloads: ReloadRequests,
+    ) -> Self {
         let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         Self {
             gateway,
             data: absolute(&config.data),
             config: file.map(absolute),
+            reloads,
             started: Instant::now(),
             started_at: Moment::now(),
             transitions: Mutex::default(),
@@ -80,6 +89,10 @@ impl GatewayView for RunningGateway {
         self.gateway.key_defaults()
     }
 
+    fn is_draining(&self) -> bool {
+        self.gateway.is_draining()
+    }
+
     fn post_usage(&self) -> OperationResult<()> {
         let unwritten = || OperationError::new(Code::StoreUnavailable, "the store cannot be written now");
         // The caller is a thread that may wait for the disk.
@@ -91,8 +104,32 @@ impl GatewayView for RunningGateway {
         self.gateway.target_snapshots().into_iter().map(Target::from).collect()
     }
 
+    fn has_target(&self, target: &str) -> bool {
+        self.gateway.target_snapshots().iter().any(|known| known.id == target)
+    }
+
+    fn obey(&self, orders: HashMap<String, TargetRest>) {
+        self.gateway.obey(orders);
+    }
+
     fn config(&self) -> Arc<ConfigStatus> {
         self.gateway.config_status()
+    }
+
+    fn reload(&self) -> OperationResult<(Arc<ConfigStatus>, bool)> {
+        if self.config.is_none() {
+            let message = "the gateway was started without a configuration file";
+            return Err(OperationError::new(Code::Conflict, message));
+        }
+        let answer = self.reloads.ask();
+        let (outcome, status) = answer.ok_or_else(|| {
+            OperationError::new(Code::StoreUnavailable, "the gateway is busy; look at its state later")
+        })?;
+        Ok((status, outcome != ReloadOutcome::Unchanged))
+    }
+
+    fn failures(&self) -> FailureList {
+        self.gateway.recent_failures()
     }
 
     fn activity(&self, key: &str) -> KeyCalls {
@@ -143,13 +180,12 @@ fn models(catalog: &Catalog) -> Vec<Model> {
     let now = Instant::now();
     let models = catalog.entries().iter().map(|entry| {
         let targets = entry.targets.iter().map(|target| {
-            let state = match target.health.worst(now) {
-                route::Condition::Ready => "closed",
-                route::Condition::BackingOff => "backing_off",
-                route::Condition::Open(_) => "open",
-            };
             let provider = target.provider.name.to_string();
-            ModelTarget { id: format!("{}@{provider}", entry.id), provider, state: state.to_owned() }
+            ModelTarget {
+                id: target.health.id().to_string(),
+                provider,
+                state: target.health.view(now).0.state,
+            }
         });
         Model { object: "model".to_owned(), id: entry.id.clone(), targets: targets.collect() }
     });
@@ -159,7 +195,7 @@ fn models(catalog: &Catalog) -> Vec<Model> {
 }
 
 fn is_available(model: &Model) -> bool {
-    model.targets.iter().any(|target| target.state != "open")
+    model.targets.iter().any(|target| !matches!(target.state, Circuit::Open | Circuit::Rested))
 }
 
 /// Whether a model, or one that a pattern means, is in the catalog or is an alias.

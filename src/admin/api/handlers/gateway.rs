@@ -2,9 +2,10 @@
 
 use crate::admin::api::call::{Call, Reply};
 use crate::admin::api::view::GatewayView;
-use crate::admin::error::{Code, OperationError, OperationResult};
+use crate::admin::error::{Code, Mistake, OperationError, OperationResult};
 use crate::admin::model::{KeyActivity, LimitUse, List, Moment};
 use crate::auth::BudgetOwner;
+use crate::observe::FailedRequest;
 
 pub(in crate::admin::api) fn instance(call: &mut Call<'_>) -> OperationResult<Reply> {
     Reply::new(200, &running(call)?.instance())
@@ -51,6 +52,36 @@ pub(in crate::admin::api) fn key_limits(call: &mut Call<'_>) -> OperationResult<
 
 pub(in crate::admin::api) fn config(call: &mut Call<'_>) -> OperationResult<Reply> {
     Reply::new(200, &*running(call)?.config())
+}
+
+/// Reads the configuration again.
+pub(in crate::admin::api) fn reload(call: &mut Call<'_>) -> OperationResult<Reply> {
+    let (status, has_effect) = running(call)?.reload()?;
+    if has_effect {
+        call.operations.note_reload(call.intent.actor, &status)?;
+    }
+    match &status.refused {
+        None => Reply::new(200, &*status),
+        // The row of the audit log is there.
+        Some(refused) => {
+            let message = "the file was refused, and the configuration stays as it was";
+            let mistakes = refused.problems.iter().map(|problem| Mistake::new("", problem.as_str()));
+            Err(OperationError {
+                details: mistakes.collect(),
+                ..OperationError::new(Code::Conflict, message)
+            })
+        }
+    }
+}
+
+pub(in crate::admin::api) fn failures(call: &mut Call<'_>) -> OperationResult<Reply> {
+    let mut failures = running(call)?.failures();
+    let is_seen = |request: &FailedRequest| {
+        call.scope.is_all() || request.account.as_ref().is_some_and(|account| call.scope.includes(account))
+    };
+    failures.failed.retain(is_seen);
+    failures.refused.retain(is_seen);
+    Reply::new(200, &failures)
 }
 
 /// Returns the running gateway.

@@ -1,0 +1,57 @@
+//! The task that follows the orders about targets in the store, which other gateways and commands write.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::admin::{OperationResult, Operations};
+use crate::edge::gateway::Gateway;
+use crate::repeated::RepeatedLine;
+
+/// Puts the orders of the store into effect.
+///
+/// # Errors
+/// Fails if the store cannot be read.
+pub(in crate::edge) fn follow_once(gateway: &Gateway, operations: &Operations) -> OperationResult<()> {
+    gateway.obey(operations.rested_targets()?);
+    Ok(())
+}
+
+/// Puts the orders of the store into effect before the first call.
+///
+/// # Errors
+/// Fails if the store cannot be read.
+pub(in crate::edge) fn follow_first(gateway: &Gateway, data: &Path) -> OperationResult<()> {
+    follow_once(gateway, &Operations::open(data)?)
+}
+
+/// Puts the orders of the store into effect until the process ends.
+pub(in crate::edge) async fn follow(gateway: Gateway, data: PathBuf) {
+    let mut idle = None;
+    loop {
+        sleep(INTERVAL).await;
+        let (gateway, data, operations) = (gateway.clone(), data.clone(), idle.take());
+        let look = move || {
+            let operations = match operations {
+                Some(operations) => operations,
+                None => Operations::open(&data)?,
+            };
+            follow_once(&gateway, &operations)?;
+            Ok(operations)
+        };
+        match tokio::task::spawn_blocking(look).await {
+            Ok(Ok(operations)) => idle = Some(operations),
+            Ok(Err::<_, crate::admin::OperationError>(error)) => {
+                UNREADABLE.write(log::Level::Error, format_args!("rested targets: {error}"));
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// The interval at which the store is looked at. All gateways of a store have to follow within a second.
+const INTERVAL: Duration = Duration::from_millis(500);
+
+/// The line about orders that cannot be read.
+static UNREADABLE: RepeatedLine = RepeatedLine::new();
