@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 use once_cell::sync::OnceCell;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::auth::{AccountScope, self, Aliases, Digest, OperatorToken, Role, Token};
+use crate::auth::{self, AccountScope, Aliases, Digest, OperatorToken, Role, Token};
 use crate::located::{Located, SourcePosition};
 use crate::meter::{Prices, TierSettings};
 use crate::observe::{AccessLogSettings, Destination};
@@ -31,8 +31,7 @@ use super::first_run::{self, DEMO, demo_models};
 use super::secret::{Exposed, SecretReference, SecretSource};
 use super::settings::{DEFAULT_ADMIN, DEFAULT_DATA, DEFAULT_LISTEN};
 use super::{
-    AdminListener, AdminSettings, Config, Listener, ListenerSettings, LoadOptions, Settings, TlsFiles,
-    secret,
+    AdminListener, AdminSettings, Config, Listener, ListenerSettings, LoadOptions, Settings, TlsFiles, secret,
 };
 
 /// The names that a file declares, rightly or wrongly: an error that follows from another one is not reported.
@@ -113,6 +112,7 @@ pub(super) fn build(
         threads: settings.threads.filter(|&n| n > 0).unwrap_or_else(cores),
         billing: settings.billing,
         key_defaults: settings.key_defaults.rate(),
+        audit: settings.audit,
         metrics: settings.metrics,
         cors,
         limits: settings.limits,
@@ -450,7 +450,10 @@ impl Build<'_> {
                 self.report(place, format!("{setting}: the name '{name}' is taken"));
             }
             if accounts.as_ref().is_some_and(Vec::is_empty) {
-                self.report(place, format!("{setting}: `accounts` is empty: name at least one, or leave it out"));
+                self.report(
+                    place,
+                    format!("{setting}: `accounts` is empty: name at least one, or leave it out"),
+                );
             }
             let accounts = AccountScope::new(accounts);
             let token = match (token, sha256) {

@@ -9,6 +9,7 @@ use crate::provider::Provider;
 use crate::route::Catalog;
 
 use super::admin::AdminListener;
+use super::audit::AuditSettings;
 use super::cors::Cors;
 use super::options::LoadOptions;
 use super::secret::{Exposed, SecretReference};
@@ -38,6 +39,8 @@ pub struct Config {
     pub cors: Cors,
     /// The limits on requests.
     pub limits: Limits,
+    /// The settings of the audit log.
+    pub audit: AuditSettings,
     /// The time-outs of providers.
     pub timeouts: Timeouts,
     /// All providers.

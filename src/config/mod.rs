@@ -4,6 +4,7 @@
 //! target's provider exists, a URL is valid, a secret was found.
 
 mod admin;
+mod audit;
 mod build;
 mod cors;
 mod error;
@@ -23,6 +24,7 @@ mod units;
 mod warning;
 
 pub use admin::{AdminListener, AdminSettings};
+pub use audit::{AuditSettings, Days};
 pub use cors::{Cors, CorsMembers, CorsSettings, OriginSettings, Origins};
 pub use error::{ConfigError, Problem};
 pub use first_run::DEMO;

@@ -15,7 +15,7 @@ use crate::provider::ProviderSettings;
 use crate::route::ModelSettings;
 
 use super::tls::TlsFiles;
-use super::{AdminSettings, CorsSettings};
+use super::{AdminSettings, AuditSettings, CorsSettings};
 
 /// The configuration of a CrossModel gateway.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -39,6 +39,8 @@ pub struct Settings {
     /// one makes its calls all the same, and their cost is counted (`track`), or is refused (`prepaid`, or `on`).
     /// `off`: nobody pays, and no cost is counted. Default: `track`.
     pub billing: BillingMode,
+    /// The audit log.
+    pub audit: AuditSettings,
     /// Whether calls are counted for `/metrics` and the console. `off`: the figures keep their last values.
     /// Default: `on`.
     pub metrics: Switch,

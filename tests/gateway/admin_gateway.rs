@@ -211,3 +211,240 @@ fn the_configuration_is_told_and_read_again_on_request() {
     assert!(member(&read(&gateway, "/config"), "refused.problems.0").contains("nonsense"));
     assert!(actions().contains(&"config.refused".to_owned()), "{:?}", actions());
 }
+
+/// A credential that is only for some accounts.
+const PORTAL: &str = "operator-token-of-one-account-only-00003";
+
+#[test]
+fn a_token_for_some_accounts_sees_and_changes_nothing_else() {
+    let gateway = start();
+    for account in ["search", "other"] {
+        let body = format!(r#"{{"id":"{account}"}}"#);
+        assert_eq!(send(&gateway, ("POST", "/accounts"), ADMIN, &body).status, 201);
+    }
+    let key = |account: &str| {
+        let body = format!(r#"{{"name":"k","account":"{account}"}}"#);
+        let made = send(&gateway, ("POST", "/keys"), ADMIN, &body);
+        (member(&made.body, "id"), member(&made.body, "secret"))
+    };
+    let ((own, _), (foreign, secret)) = (key("search"), key("other"));
+    let made = send(
+        &gateway,
+        ("POST", "/tokens"),
+        ADMIN,
+        r#"{"name":"portal","role":"admin","accounts":["search"]}"#,
+    );
+    assert_eq!(member(&made.body, "accounts"), r#"["search"]"#, "{}", made.body);
+    let token = member(&made.body, "secret");
+    let ask = |method: &str, path: &str, body: &str| send(&gateway, (method, path), &token, body);
+    for (method, path, body, status) in [
+        ("GET", format!("/keys/{own}"), "", 200),
+        ("GET", format!("/keys/{foreign}"), "", 404),
+        ("PATCH", format!("/keys/{own}"), r#"{"name":"n"}"#, 200),
+        ("PATCH", format!("/keys/{own}"), r#"{"account":"other"}"#, 404),
+        ("PATCH", format!("/keys/{foreign}"), r#"{"name":"n"}"#, 404),
+        ("POST", format!("/keys/{foreign}/rotate"), "", 404),
+        ("DELETE", format!("/keys/{foreign}"), "", 404),
+        ("GET", format!("/keys/{foreign}/limits"), "", 404),
+        ("PUT", format!("/keys/{foreign}/budgets"), "{}", 404),
+        ("POST", "/keys".into(), r#"{"account":"search"}"#, 201),
+        ("POST", "/keys".into(), r#"{"account":"other"}"#, 404),
+        ("POST", "/keys".into(), "{}", 404),
+        ("GET", "/accounts/search".into(), "", 200),
+        ("GET", "/accounts/other".into(), "", 404),
+        ("POST", "/accounts/other/top-ups".into(), r#"{"amount_usd":"1"}"#, 404),
+        ("POST", "/accounts".into(), r#"{"id":"third"}"#, 403),
+        ("GET", "/tokens".into(), "", 403),
+        ("POST", "/tokens".into(), r#"{"name":"x"}"#, 403),
+        ("POST", "/config/reload".into(), "", 403),
+        ("POST", "/targets/demo%2Fchat@demo/rest".into(), r#"{"for":"1h"}"#, 403),
+    ] {
+        let answer = ask(method, &path, body);
+        assert_eq!(answer.status, status, "{method} {path}: {}", answer.body);
+    }
+    let seen = |path: &str| ask("GET", path, "").body;
+    assert_eq!(members(&seen("/accounts"), &["data.0.id", "data.1"]), ["search", ""]);
+    assert!(!seen("/keys").contains(&foreign) && seen("/keys").contains(&own));
+    assert!(!seen("/audit").contains("\"other\"") && seen("/audit").contains(&own));
+    let hint = format!(r#"{{"hint":"{}"}}"#, &secret[secret.len() - 4..]);
+    assert_eq!(member(&ask("POST", "/keys/lookup", &hint).body, "data"), "[]");
+    let mut client = Client::connect(gateway.port);
+    client.send(request(PATH, &secret, DEMO).as_bytes());
+    assert_eq!(client.receive().status, 200);
+    assert_eq!(member(&read(&gateway, "/usage"), "total.requests"), "1");
+    for query in ["", "?account=other", "?group_by=account"] {
+        assert_eq!(member(&seen(&format!("/usage{query}")), "total.requests"), "0", "{query}");
+    }
+    let bearer = format!("authorization: Bearer {token}\r\n");
+    for path in ["/metrics", "/console.json"] {
+        let open = crate::support::get(gateway.admin, path, "").status;
+        let host = format!("{bearer}x-none: 1\r\n");
+        assert_eq!(
+            crate::support::get(gateway.admin, path, &host).status,
+            open,
+            "the token opens nothing: {path}"
+        );
+    }
+}
+
+#[test]
+fn tokens_of_the_file_have_accounts_too() {
+    use sha2::{Digest as _, Sha256};
+    let digest: String = Sha256::digest(PORTAL.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let portal = format!("    - {{name: portal, role: keys, sha256: {digest}, accounts: [search]}}\n");
+    let gateway = Gateway::start(&format!("providers: {{demo: {{}}}}\n{}{portal}", operators()));
+    let body = r#"{"id":"search"}"#;
+    assert_eq!(send(&gateway, ("POST", "/accounts"), ADMIN, body).status, 201);
+    assert_eq!(send(&gateway, ("POST", "/keys"), PORTAL, r#"{"account":"search"}"#).status, 201);
+    assert_eq!(send(&gateway, ("GET", "/accounts/default"), PORTAL, "").status, 404);
+    let tokens = send(&gateway, ("GET", "/tokens"), ADMIN, "").body;
+    assert!(tokens.contains(r#""accounts":["search"]"#), "{tokens}");
+}
+
+#[test]
+fn budgets_are_members_of_keys_and_accounts() {
+    let gateway = start();
+    let body = r#"{"id":"team","budgets":[{"period":"month","limit_usd":"5","alert_at":[50]}]}"#;
+    let made = send(&gateway, ("POST", "/accounts"), ADMIN, body);
+    let names = ["budgets.0.period", "budgets.0.limit_usd", "budgets.0.alert_at", "budgets.0.spent_usd"];
+    assert_eq!(members(&made.body, &names), ["month", "5.00", "[50]", "0.00"], "{}", made.body);
+    let body = r#"{"account":"team","spending_limit_usd":"9","budgets":[{"period":"day","limit_usd":2}]}"#;
+    let made = send(&gateway, ("POST", "/keys"), ADMIN, body);
+    let id = member(&made.body, "id");
+    let periods = |body: &str| {
+        let mut all: Vec<_> = (0..3)
+            .map(|n| member(body, &format!("budgets.{n}.period")))
+            .filter(|period| !period.is_empty())
+            .collect();
+        all.sort();
+        all
+    };
+    assert_eq!(
+        (periods(&made.body), member(&made.body, "spending_limit_usd")),
+        (vec!["day".to_owned(), "total".into()], "9.00".into())
+    );
+    let path = format!("/keys/{id}");
+    let patch = |body: &str| send(&gateway, ("PATCH", &path), ADMIN, body);
+    let changed = patch(r#"{"budgets":[{"period":"week","limit_usd":"3"}]}"#);
+    assert_eq!(
+        (periods(&changed.body), member(&changed.body, "spending_limit_usd")),
+        (vec!["week".to_owned()], String::new())
+    );
+    assert_eq!(periods(&patch(r#"{"name":"n"}"#).body), ["week"]);
+    let changed = patch(r#"{"budgets":[{"period":"total","limit_usd":"4"}]}"#);
+    assert_eq!(
+        (periods(&changed.body), member(&changed.body, "spending_limit_usd")),
+        (vec!["total".to_owned()], "4.00".into())
+    );
+    assert_eq!(periods(&patch(r#"{"budgets":null}"#).body), Vec::<String>::new());
+    let twice = r#"{"spending_limit_usd":"1","budgets":[{"period":"total","limit_usd":"1"}]}"#;
+    assert_eq!(send(&gateway, ("POST", "/keys"), ADMIN, twice).status, 400);
+    let audit = read(&gateway, &format!("/audit?subject={id}"));
+    assert!(
+        audit.contains(r#""budgets":[{"alert_at":[80],"hard":true,"limit_usd":"2.00","period":"day"}"#),
+        "{audit}"
+    );
+    assert!(!audit.contains("spent_usd"), "{audit}");
+}
+
+#[test]
+fn a_client_reads_its_own_key() {
+    let gateway = start();
+    let body = r#"{"name":"own","rpm":5,"models":["demo/*"],"expires_at":"2099-01-01","budgets":[{"period":"day","limit_usd":"2"}],"notes":"private"}"#;
+    let made = send(&gateway, ("POST", "/keys"), ADMIN, body);
+    let bearer = format!("authorization: Bearer {}\r\n", member(&made.body, "secret"));
+    let own = || crate::support::get(gateway.port, "/v1/key", &bearer);
+    assert!(eventually(SOON, || own().status == 200));
+    let names = [
+        "object",
+        "name",
+        "rpm",
+        "tpm",
+        "models",
+        "expires_at",
+        "budgets.0.of",
+        "budgets.0.limit_usd",
+        "notes",
+    ];
+    let expected = ["key", "own", "5", "", r#"["demo/*"]"#, "2099-01-01T00:00:00Z", "key", "2.00", ""];
+    assert_eq!(members(&own().body, &names), expected, "{}", own().body);
+    assert_eq!(crate::support::get(gateway.port, "/v1/key", "").status, 401);
+}
+
+#[test]
+fn conditions_say_what_holds_and_since_when() {
+    let (mock, gateway) = with_target();
+    let condition = |name: &str, part: &str| {
+        let status = read(&gateway, "/status");
+        (0..12)
+            .find(|n| member(&status, &format!("conditions.{n}.type")) == name)
+            .map(|n| member(&status, &format!("conditions.{n}.{part}")))
+            .unwrap_or_default()
+    };
+    for name in [
+        "Ready",
+        "StoreWritable",
+        "ConfigurationCurrent",
+        "NoRestartRequired",
+        "CertificatesValid",
+        "TargetsAvailable",
+        "CredentialsAccepted",
+        "WebhooksDelivering",
+    ] {
+        assert_eq!(condition(name, "status"), "True", "{name}");
+    }
+    assert_eq!(
+        (condition("CatalogueFresh", "status"), condition("Ready", "message")),
+        ("Unknown".into(), "1 listener accepts".into())
+    );
+    let since = condition("TargetsAvailable", "last_transition_time");
+    assert_eq!(send(&gateway, ("POST", &format!("{TARGET}/rest")), ADMIN, r#"{"for":"1h"}"#).status, 200);
+    assert_eq!(condition("TargetsAvailable", "status"), "False");
+    let message = condition("TargetsAvailable", "message");
+    assert_eq!(message, "v/model has no available target (up: rested by token:ops)");
+    assert!(condition("TargetsAvailable", "last_transition_time") >= since);
+    gateway.configure(&format!("{}threads: 3\n{}", config(mock.port), operators()));
+    assert!(eventually(SOON, || condition("NoRestartRequired", "message") == "threads: needs a new process"));
+    gateway.configure(&format!("nonsense: 1\n{}", operators()));
+    assert!(eventually(SOON, || condition("ConfigurationCurrent", "reason") == "Refused"));
+}
+
+#[test]
+fn a_gateway_that_drains_answers_and_changes_nothing() {
+    let gate = crate::support::Gate::new();
+    let acts = vec![crate::support::Act::Await(std::sync::Arc::clone(&gate))];
+    let mock = Mock::new(acts.into_iter().chain(json(200, "", PROTOCOLS[0].2)).collect());
+    let gateway = start_with(&config(mock.port));
+    let mut client = Client::connect(gateway.port);
+    client.send(request(PATH, &gateway.key, BODY).as_bytes());
+    assert!(eventually(SOON, || !mock.seen().is_empty()));
+    gateway.signal("TERM");
+    let ready = || read(&gateway, "/status");
+    assert!(eventually(SOON, || member(&ready(), "conditions.0.reason") == "Draining"));
+    assert_eq!(refusal(&send(&gateway, ("POST", "/keys"), ADMIN, "{}")), (503, "draining".into()));
+    assert_eq!(send(&gateway, ("GET", "/keys"), ADMIN, "").status, 200);
+    gate.open();
+    assert_eq!(client.receive().status, 200);
+}
+
+#[test]
+fn every_refused_change_of_a_known_object_has_a_row() {
+    let gateway = start();
+    let made = send(&gateway, ("POST", "/keys"), ADMIN, "{}");
+    let path = format!("/keys/{}", member(&made.body, "id"));
+    for (method, path, token, body) in [
+        ("PATCH", path.as_str(), ADMIN, r#"{"nmae":"x"}"#),
+        ("PATCH", path.as_str(), ADMIN, r#"{"rpm":0}"#),
+        ("PATCH", path.as_str(), READER, r#"{"rpm":5}"#),
+        ("PATCH", path.as_str(), ADMIN, r#"{"budgets":[{"period":"day","limit_usd":"0"}]}"#),
+        ("DELETE", "/keys/key_none", READER, ""),
+    ] {
+        assert!(send(&gateway, (method, path), token, body).status >= 400, "{method} {body}");
+    }
+    let audit = read(&gateway, &format!("/audit?subject={}", member(&made.body, "id")));
+    let names =
+        ["data.0.outcome", "data.1.outcome", "data.2.outcome", "data.3.outcome", "data.4.outcome", "data.5"];
+    let expected = ["invalid_request", "forbidden", "invalid_request", "invalid_request", "applied", ""];
+    assert_eq!(members(&audit, &names), expected, "{audit}");
+    assert!(!read(&gateway, "/audit").contains("key_none"));
+}

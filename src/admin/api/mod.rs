@@ -4,6 +4,7 @@
 //! of its admin listener and of its control socket, and the command line makes its own.
 
 mod call;
+mod examples;
 mod gateway_routes;
 mod guard;
 mod handlers;

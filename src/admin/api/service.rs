@@ -16,8 +16,8 @@ use super::call::{Answer, Call, Peer, Query, Reply, Request};
 use super::guard::Guard;
 use super::openapi;
 use super::repeat::{self, Repeats};
-use super::scope::check_scope;
 use super::routes::{PREFIX, Route};
+use super::scope::check_scope;
 use super::table::all_routes;
 use super::view::GatewayView;
 

@@ -24,6 +24,7 @@ pub struct Instance {
 
 /// The state of a gateway as conditions.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "GatewayStatus")]
 pub struct Status {
     /// The version.
     pub version: String,

@@ -7,6 +7,7 @@ mod config;
 mod difference;
 mod keys;
 mod operations;
+mod owned_budgets;
 mod page;
 mod payments;
 mod targets;

@@ -159,7 +159,12 @@ impl Operations {
     }
 
     fn of(connection: Connection) -> Self {
-        Self { connection, key_defaults: RateLimits::default(), scope: AccountScope::default(), has_noted: Cell::new(false) }
+        Self {
+            connection,
+            key_defaults: RateLimits::default(),
+            scope: AccountScope::default(),
+            has_noted: Cell::new(false),
+        }
     }
 
     /// Begins another request, which is about all accounts at first.
@@ -225,6 +230,8 @@ impl Operations {
     ) -> OperationResult<()> {
         let (_, after) = difference(None, Some(after));
         let row = audit_row(actor, action, outcome, store::now());
+        // A refusal of the same request has no further row.
+        self.has_noted.set(true);
         Ok(records::audit::insert(&self.connection, &AuditRow { subject: subject.to_owned(), after, ..row })?)
     }
 

@@ -21,7 +21,7 @@ pub(in crate::admin) struct AuditSelection<'a> {
     pub(in crate::admin) limit: i64,
 }
 
-/// Adds a row, and removes some that are too old. The number is given by the store.
+/// Adds a row. The number is given by the store.
 pub(in crate::admin) fn insert(connection: &Connection, row: &AuditRow) -> rusqlite::Result<()> {
     let sql = "INSERT INTO audit (time, actor, via, address, action, subject, account, outcome, before, after, request)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
@@ -38,9 +38,13 @@ pub(in crate::admin) fn insert(connection: &Connection, row: &AuditRow) -> rusql
         row.after.as_ref().map(json),
         row.request_id,
     ])?;
-    let old = "DELETE FROM audit WHERE seq IN (SELECT seq FROM audit WHERE time < ?1 LIMIT ?2)";
-    connection.prepare_cached(old)?.execute([row.time.0 - KEPT_SECONDS, MAX_REMOVED_ROWS])?;
     Ok(())
+}
+
+/// Removes rows from before a time, and returns their number: not all at once, because others wait.
+pub(in crate::admin) fn remove_before(connection: &Connection, time: i64) -> rusqlite::Result<usize> {
+    let old = "DELETE FROM audit WHERE seq IN (SELECT seq FROM audit WHERE time < ?1 LIMIT ?2)";
+    connection.prepare_cached(old)?.execute([time, MAX_REMOVED_ROWS])
 }
 
 pub(in crate::admin) fn list(
@@ -87,8 +91,5 @@ fn record(row: &Row<'_>) -> rusqlite::Result<AuditRow> {
     })
 }
 
-/// The time for which rows are kept: 400 days.
-const KEPT_SECONDS: i64 = 400 * 86_400;
-
-/// The most rows that are removed with a new one.
-const MAX_REMOVED_ROWS: i64 = 100;
+/// The most rows that are removed at once. A chosen value: it takes some milliseconds.
+const MAX_REMOVED_ROWS: i64 = 1_000;

@@ -1,6 +1,7 @@
 //! The gateway as Pingora's proxy. Each hook only delegates.
 
 pub(in crate::edge) mod connections;
+pub(in crate::edge) mod facts;
 mod listener_names;
 mod operate;
 pub(in crate::edge) mod refused;
@@ -16,6 +17,7 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
+use parking_lot::Mutex;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::upstreams::peer::HttpPeer;
@@ -39,6 +41,7 @@ use crate::edge::call::target::Operation;
 use crate::edge::call::tenants::Tenants;
 use crate::edge::call::unknown_path;
 use crate::edge::gateway::connections::{ConnectionLimits, ConnectionPermit, Connections};
+use crate::edge::gateway::facts::ProcessFacts;
 use crate::edge::gateway::listener_names::ListenerNames;
 use crate::edge::gateway::refused::Refused;
 use crate::edge::gateway::rests::RestOrders;
@@ -46,7 +49,7 @@ use crate::edge::request::body;
 use crate::edge::request::cors::{self, Preflight};
 use crate::edge::request::headers::{self, Identity};
 use crate::edge::request::plan;
-use crate::edge::respond::account;
+use crate::edge::respond::account::{self, SharedBooks};
 use crate::edge::respond::answer;
 use crate::edge::respond::answer::Local;
 use crate::edge::respond::driver::{self, Driver};
@@ -60,9 +63,7 @@ use crate::limit::{Limiter, Load, Shed, Weight};
 use crate::meter::{self, Ledger};
 use crate::observe::{self, AccessLog, Metrics, RecentFailures, TargetState, Tracer};
 use crate::protocol::ProtocolId;
-use crate::route::{
-    Circuit, Condition, ModelList, ModelListPage, TargetSnapshot, percent_decoded,
-};
+use crate::route::{Circuit, Condition, ModelList, ModelListPage, TargetSnapshot, percent_decoded};
 use crate::store;
 
 /// The gateway. It is cheap to clone, and can be mounted in any Pingora server.
@@ -89,6 +90,9 @@ struct Shared {
     /// The state of the configuration.
     config: ArcSwap<ConfigStatus>,
     draining: AtomicBool,
+    facts: Mutex<ProcessFacts>,
+    /// The books that clients read their budgets from.
+    books: SharedBooks,
     /// The orders of operators about targets.
     rests: RestOrders,
     /// The pool of connections to providers.
@@ -121,6 +125,8 @@ impl Gateway {
             listeners: ListenerNames::of(&config.listeners),
             config: ArcSwap::default(),
             draining: AtomicBool::new(false),
+            facts: Mutex::default(),
+            books: SharedBooks::open(&config.data).map_err(|e| failed("data", &e))?,
             rests: RestOrders::default(),
             quotas: Quotas { limiter: Limiter::new(), ledger },
             metrics,
@@ -390,6 +396,9 @@ impl Gateway {
                 return model.map(Local::Lasting).map(Some);
             }
             Endpoint::Credits => return account::credits(&self.0.quotas.ledger, &grant).await.map(Some),
+            Endpoint::Key => {
+                return account::key(&self.0.quotas.ledger, &self.0.books, &grant).await.map(Some);
+            }
             Endpoint::Usage => return account::usage(&self.0.quotas.ledger, &grant).await.map(Some),
             Endpoint::Call(protocol) => (protocol, Operation::Infer),
             Endpoint::Count(protocol) => (protocol, Operation::Count),

@@ -24,6 +24,7 @@ pub(in crate::edge) struct Admin {
     gateway: Gateway,
     guard: AdminGuard,
     console: Arc<Console>,
+    view: Arc<RunningGateway>,
     api: AdminApi,
 }
 
@@ -32,6 +33,7 @@ pub(in crate::edge) struct Admin {
 pub(in crate::edge) struct Sampler {
     gateway: Gateway,
     console: Arc<Console>,
+    view: Arc<RunningGateway>,
 }
 
 impl Admin {
@@ -47,13 +49,18 @@ impl Admin {
         let is_loopback = settings.is_loopback();
         let guard = AdminGuard::new(settings.token.clone(), is_loopback, settings.names());
         let console = Arc::new(Console::open(view.data())?);
-        let api = AdminApi::new(view, is_loopback || settings.plaintext || settings.tls.is_some());
-        Ok(Self { gateway, guard, console, api })
+        let view = Arc::new(view);
+        let api = AdminApi::new(&view, is_loopback || settings.plaintext || settings.tls.is_some());
+        Ok(Self { gateway, guard, console, view, api })
     }
 
     /// Returns the task that has to run besides it.
     pub(in crate::edge) fn sampler(&self) -> Sampler {
-        Sampler { gateway: self.gateway.clone(), console: Arc::clone(&self.console) }
+        Sampler {
+            gateway: self.gateway.clone(),
+            console: Arc::clone(&self.console),
+            view: Arc::clone(&self.view),
+        }
     }
 
     /// Returns the figures of the console, with the store's if they arrive in time.
@@ -118,6 +125,8 @@ impl Sampler {
         loop {
             ticks.tick().await;
             self.gateway.sample(&self.console);
+            // The times of changes are right although nobody asks.
+            self.view.conditions();
         }
     }
 }

@@ -6,6 +6,7 @@
 pub(in crate::edge) mod admin;
 pub(in crate::edge) mod api;
 pub(in crate::edge) mod certificates;
+pub(in crate::edge) mod conditions;
 pub(in crate::edge) mod demo;
 pub(in crate::edge) mod handover;
 pub(in crate::edge) mod listeners;
@@ -194,6 +195,9 @@ impl Life {
         if let Some((demo, own)) = self.demo.take() {
             services.start(demo, 1, &own.table()?, lasting);
         }
+        // Who is told that the gateway is ready may call it.
+        let clients = services.start(self.clients, self.threads, &table, stopping);
+        self.gateway.note_serving();
         // Operators may look until the last call is over.
         let (stop_admin, admin_stopping) = watch::channel(false);
         let admin = self.admin.take().map(|(admin, sampler)| {
@@ -203,7 +207,6 @@ impl Life {
         tokio::spawn(watch_disk(self.gateway.clone(), self.data.clone()));
         tokio::spawn(look_after_upstreams(self.gateway.clone()));
         tokio::spawn(rests::follow(self.gateway.clone(), self.data.clone()));
-        let clients = services.start(self.clients, self.threads, &table, stopping);
         let mut taken = open_door(&self.door, &mut self.inheritance, &self.sockets);
         tell_manager();
         if let Some(inheritance) = self.inheritance.take() {
@@ -473,7 +476,7 @@ async fn watch_disk(gateway: Gateway, data: PathBuf) {
         let folder = data.clone();
         let free = tokio::task::spawn_blocking(move || rustix::fs::statvfs(&folder)).await;
         if let Ok(Ok(free)) = free {
-            gateway.metrics().process.free(free.f_bavail.saturating_mul(free.f_frsize));
+            gateway.note_free(free.f_bavail.saturating_mul(free.f_frsize));
         }
         sleep(DISK).await;
     }

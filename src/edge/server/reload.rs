@@ -191,9 +191,7 @@ impl Reload {
 
     /// Sets the metrics of the certificates' ends.
     fn note_certificates(&self) {
-        for (listener, ends) in self.certificates.ends() {
-            self.gateway.metrics().process.certificate_ends(&listener, ends);
-        }
+        self.gateway.note_certificates(self.certificates.ends().collect());
     }
 }
 

@@ -5,17 +5,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use parking_lot::Mutex;
-
 use crate::admin::api::{GatewayView, KeyCalls};
-use crate::admin::model::{Condition, ConditionStatus, Instance, Model, ModelTarget, Moment, Status, Target};
+use crate::admin::model::{Condition, Instance, Model, ModelTarget, Moment, Status, Target};
 use crate::admin::{Code, OperationError, OperationResult};
 use crate::auth::{OperatorToken, RateLimits};
 use crate::config::{Config, ConfigStatus};
 use crate::edge::gateway::Gateway;
+use crate::edge::server::conditions::Conditions;
 use crate::edge::server::reload_requests::{ReloadOutcome, ReloadRequests};
 use crate::observe::FailureList;
-use crate::route::{Catalog, Circuit, TargetRest};
+use crate::route::{Catalog, TargetRest};
 
 /// A gateway and the facts of its process.
 #[derive(Debug)]
@@ -26,8 +25,7 @@ pub(in crate::edge) struct RunningGateway {
     reloads: ReloadRequests,
     started: Instant,
     started_at: Moment,
-    /// Whether each condition held when it was last asked for, and since when.
-    transitions: Mutex<HashMap<&'static str, (bool, Moment)>>,
+    conditions: Conditions,
 }
 
 impl RunningGateway {
@@ -45,7 +43,7 @@ impl RunningGateway {
             reloads,
             started: Instant::now(),
             started_at: Moment::now(),
-            transitions: Mutex::default(),
+            conditions: Conditions::default(),
         }
     }
 
@@ -54,19 +52,9 @@ impl RunningGateway {
         &self.data
     }
 
-    fn condition(&self, kind: &'static str, holds: bool, reason: &str, message: String) -> Condition {
-        let mut transitions = self.transitions.lock();
-        let (held, since) = transitions.entry(kind).or_insert((holds, self.started_at));
-        if *held != holds {
-            (*held, *since) = (holds, Moment::now());
-        }
-        Condition {
-            kind: kind.to_owned(),
-            status: if holds { ConditionStatus::True } else { ConditionStatus::False },
-            reason: reason.to_owned(),
-            message,
-            last_transition_time: *since,
-        }
+    /// Returns the conditions, and notes the times at which they have changed.
+    pub(in crate::edge) fn conditions(&self) -> Vec<Condition> {
+        self.conditions.list(&self.gateway)
     }
 }
 
@@ -139,32 +127,8 @@ impl GatewayView for RunningGateway {
     }
 
     fn status(&self) -> Status {
-        let failing = self.gateway.show(|sources| sources.ledger.is_failing());
-        let unavailable: Vec<_> = self.models().into_iter().filter(|model| !is_available(model)).collect();
-        let named = unavailable.iter().map(|model| model.id.as_str()).take(MAX_NAMED).collect::<Vec<_>>();
-        let targets = match unavailable.is_empty() {
-            true => "each model has an available target".to_owned(),
-            false => format!("no available target: {}", named.join(", ")),
-        };
-        let store =
-            if failing { "the store or the journal cannot be written" } else { "the store can be written" };
-        let conditions = vec![
-            self.condition("Ready", true, "Serving", "the gateway answers".to_owned()),
-            self.condition(
-                "StoreWritable",
-                !failing,
-                if failing { "Failing" } else { "Written" },
-                store.to_owned(),
-            ),
-            self.condition(
-                "TargetsAvailable",
-                unavailable.is_empty(),
-                if unavailable.is_empty() { "Available" } else { "NoTarget" },
-                targets,
-            ),
-        ];
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        Status { version, uptime_seconds: self.started.elapsed().as_secs(), conditions }
+        Status { version, uptime_seconds: self.started.elapsed().as_secs(), conditions: self.conditions() }
     }
 
     fn models(&self) -> Vec<Model> {
@@ -194,10 +158,6 @@ fn models(catalog: &Catalog) -> Vec<Model> {
     models
 }
 
-fn is_available(model: &Model) -> bool {
-    model.targets.iter().any(|target| !matches!(target.state, Circuit::Open | Circuit::Rested))
-}
-
 /// Whether a model, or one that a pattern means, is in the catalog or is an alias.
 fn serves(catalog: &Catalog, model: &str) -> bool {
     let fits = |pattern: &str, name: &str| match pattern.strip_suffix('*') {
@@ -209,6 +169,3 @@ fn serves(catalog: &Catalog, model: &str) -> bool {
         ids.any(|id| fits(model, id.trim_end_matches('*')) || fits(id, model.trim_end_matches('*')));
     is_model || catalog.aliases().iter().any(|(alias, _)| fits(alias, model) || fits(model, alias))
 }
-
-/// The most models that a condition names.
-const MAX_NAMED: usize = 10;
