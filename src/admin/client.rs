@@ -60,6 +60,14 @@ impl Client {
         object(&self.request("GET", path, Vec::new())?)
     }
 
+    /// Reads an answer that is not JSON.
+    ///
+    /// # Errors
+    /// Fails with the API's error.
+    pub fn bytes(&self, path: &str) -> OperationResult<Vec<u8>> {
+        self.request("GET", path, Vec::new()).map(|answer| answer.body)
+    }
+
     /// Reads all pages of a list, oldest first. `query` is empty or ends with `&`.
     ///
     /// # Errors

@@ -68,6 +68,8 @@ pub enum Code {
     StoreUnavailable,
     /// No gateway can be reached.
     GatewayUnavailable,
+    /// The gateway ends after its calls, and changes nothing any more.
+    Draining,
 }
 
 impl Code {
@@ -94,6 +96,7 @@ impl Code {
             Self::Internal => ("internal", 500),
             Self::StoreUnavailable => ("store_unavailable", 503),
             Self::GatewayUnavailable => ("gateway_unavailable", 503),
+            Self::Draining => ("draining", 503),
         }
     }
 
@@ -173,7 +176,7 @@ impl From<rusqlite::Error> for OperationError {
 }
 
 /// All codes.
-const ALL: [Code; 19] = [
+const ALL: [Code; 20] = [
     Code::InvalidRequest,
     Code::InvalidCursor,
     Code::Unauthorized,
@@ -193,4 +196,5 @@ const ALL: [Code; 19] = [
     Code::Internal,
     Code::StoreUnavailable,
     Code::GatewayUnavailable,
+    Code::Draining,
 ];

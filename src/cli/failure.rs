@@ -55,7 +55,7 @@ impl CommandError {
             Self::Operation(error) => match error.code {
                 Code::NotFound => NOT_FOUND,
                 Code::Unauthorized | Code::Forbidden => NOT_PERMITTED,
-                Code::StoreUnavailable | Code::GatewayUnavailable => UNREACHABLE,
+                Code::StoreUnavailable | Code::GatewayUnavailable | Code::Draining => UNREACHABLE,
                 Code::Exists
                 | Code::Conflict
                 | Code::ManagedByConfiguration

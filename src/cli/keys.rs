@@ -252,7 +252,7 @@ impl Create {
             tags: self.life.tags.iter().cloned().collect(),
             notes: self.life.notes.clone().unwrap_or_default(),
             expires_at: self.life.expires.and_then(|Expiry(time)| time),
-            expires_in: None,
+            ..NewKey::default()
         };
         show_secret(&client.send("POST", KEYS, &new)?, self.format, out)
     }
@@ -267,6 +267,7 @@ impl Change {
             Some(Some(pairs.collect())).filter(|entries| *entries != Some(BTreeMap::new()))
         };
         let patch = KeyPatch {
+            budgets: None,
             name: self.name.clone(),
             account: self.account.clone(),
             status: None,

@@ -16,6 +16,7 @@ mod status;
 mod stores;
 mod table;
 mod tokens;
+mod usage;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -118,11 +119,11 @@ enum Command {
         after_help = "Examples:\n  crossmodel budget set --account team month=500\n  crossmodel budget list --account team"
     )]
     Budget(budgets::BudgetCommand),
-    /// Shows the usage of an account.
+    /// Shows the usage of an account on this day, in this week and in this month, or of any span of time.
     #[command(
-        after_help = "Examples:\n  crossmodel usage --account team\n  crossmodel usage --key key_0123 --json"
+        after_help = "Examples:\n  crossmodel usage --account team\n  crossmodel usage --key key_0123 --json\n  crossmodel usage --from 2026-11-01 --to 2026-12-01 --by account,model,day --csv"
     )]
-    Usage(accounts::UsageArguments),
+    Usage(usage::UsageArguments),
     /// Makes and manages operators' credentials for the admin API.
     #[command(
         subcommand,
@@ -221,7 +222,7 @@ impl CommandLine {
             Some(Command::Budget(command)) => command.run(&client(command.only_reads())?, out),
             Some(Command::Token(command)) => command.run(&client(command.only_reads())?, out),
             Some(Command::Audit(command)) => command.run(&client(true)?, out),
-            Some(Command::Usage(command)) => command.run(&self.store("usage", quiet)?, out),
+            Some(Command::Usage(command)) => command.run(&client(true)?, quiet, out),
             Some(Command::Ledger(command)) => command.run(&self.store("ledger", quiet)?, out),
         }
     }

@@ -13,6 +13,7 @@
 mod abuse;
 mod accepted;
 mod admin_api;
+mod admin_gateway;
 mod answers;
 mod bounded;
 mod bridge;

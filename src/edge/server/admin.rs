@@ -1,6 +1,5 @@
 //! The admin listener: metrics, health checks, the console and the admin API, on an address of their own.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use crate::config;
 use crate::console::{self, AccessDenied, AdminGuard, AdminResource, Asset, Console, Query};
 use crate::edge::gateway::Gateway;
 use crate::edge::server::api::{self, AdminApi};
+use crate::edge::server::running::RunningGateway;
 
 /// The application behind the admin listener.
 #[derive(Debug)]
@@ -24,6 +24,7 @@ pub(in crate::edge) struct Admin {
     gateway: Gateway,
     guard: AdminGuard,
     console: Arc<Console>,
+    view: Arc<RunningGateway>,
     api: AdminApi,
 }
 
@@ -32,6 +33,7 @@ pub(in crate::edge) struct Admin {
 pub(in crate::edge) struct Sampler {
     gateway: Gateway,
     console: Arc<Console>,
+    view: Arc<RunningGateway>,
 }
 
 impl Admin {
@@ -42,19 +44,23 @@ impl Admin {
     pub(in crate::edge) fn new(
         gateway: Gateway,
         settings: &config::AdminListener,
-        data: &Path,
+        view: Arc<RunningGateway>,
         api: &AdminApi,
     ) -> Result<Self, auth::StoreError> {
         let is_loopback = settings.is_loopback();
         let guard = AdminGuard::new(settings.token.clone(), is_loopback, settings.names());
-        let console = Arc::new(Console::open(data)?);
-        let api = api.served(is_loopback || settings.plaintext);
-        Ok(Self { gateway, guard, console, api })
+        let console = Arc::new(Console::open(view.data())?);
+        let api = api.served(is_loopback || settings.plaintext || settings.tls.is_some());
+        Ok(Self { gateway, guard, console, view, api })
     }
 
     /// Returns the task that has to run besides it.
     pub(in crate::edge) fn sampler(&self) -> Sampler {
-        Sampler { gateway: self.gateway.clone(), console: Arc::clone(&self.console) }
+        Sampler {
+            gateway: self.gateway.clone(),
+            console: Arc::clone(&self.console),
+            view: Arc::clone(&self.view),
+        }
     }
 
     /// Returns the figures of the console, with the store's if they arrive in time.
@@ -120,6 +126,8 @@ impl Sampler {
         loop {
             ticks.tick().await;
             self.gateway.sample(&self.console);
+            // The times of changes are right although nobody asks.
+            self.view.conditions();
         }
     }
 }

@@ -8,7 +8,7 @@ use pingora::protocols::http::ServerSession;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use crate::admin::api::{Answer, Api, PREFIX, Peer, Request};
+use crate::admin::api::{Answer, Api, GatewayView, PREFIX, Peer, Request};
 use crate::admin::{Code, OperationError};
 use crate::edge::server::running::RunningGateway;
 
@@ -29,9 +29,10 @@ pub(in crate::edge) fn path(path: &str) -> Option<&str> {
 
 impl AdminApi {
     /// Makes the API of a gateway.
-    pub(in crate::edge) fn new(view: RunningGateway) -> Self {
+    pub(in crate::edge) fn new(view: &Arc<RunningGateway>) -> Self {
         let data = view.data().to_owned();
-        let api = Arc::new(Api::new(&data, Some(Arc::new(view))));
+        let view: Arc<dyn GatewayView> = Arc::<RunningGateway>::clone(view);
+        let api = Arc::new(Api::new(&data, Some(view)));
         Self { api, is_open: true, places: Arc::new(Semaphore::new(MAX_OPERATIONS)) }
     }
 

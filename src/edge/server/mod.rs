@@ -7,6 +7,7 @@ pub(in crate::edge) mod admin;
 pub(in crate::edge) mod api;
 pub(in crate::edge) mod certificates;
 pub(in crate::edge) mod control;
+pub(in crate::edge) mod conditions;
 pub(in crate::edge) mod demo;
 pub(in crate::edge) mod handover;
 pub(in crate::edge) mod listeners;
@@ -14,6 +15,8 @@ pub(in crate::edge) mod port_owner;
 pub(in crate::edge) mod probe;
 pub(in crate::edge) mod reload;
 pub(in crate::edge) mod remote;
+pub(in crate::edge) mod reload_requests;
+pub(in crate::edge) mod rests;
 pub(in crate::edge) mod running;
 
 use std::path::{Path, PathBuf};
@@ -30,7 +33,7 @@ use pingora_runtime::{Runtime, RuntimeBuilder};
 use sd_notify::NotifyState;
 use secrecy::ExposeSecret;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval, sleep, sleep_until, timeout};
 
@@ -49,6 +52,7 @@ use crate::edge::server::demo::Demo;
 use crate::edge::server::handover::{HandoverSocket, InheritedListeners};
 use crate::edge::server::listeners::{ADMIN_OPTION, LISTEN_OPTION, ListenError, Sockets};
 use crate::edge::server::reload::Reload;
+use crate::edge::server::reload_requests::{ReloadRequest, ReloadRequests};
 use crate::edge::server::running::RunningGateway;
 use crate::store;
 
@@ -69,6 +73,7 @@ struct Life {
     demo: Option<(Service<Side<Demo>>, Sockets)>,
     sockets: Sockets,
     reload: Reload,
+    reload_requests: mpsc::Receiver<ReloadRequest>,
     data: PathBuf,
     /// The first address for clients.
     address: String,
@@ -127,11 +132,15 @@ impl Server {
         let sockets = sockets.map_err(|error| refused(config, &error))?;
         log_others(&config.data, inheritance.is_some());
         let gateway = Gateway::new(config)?;
+        rests::follow_first(&gateway, &config.data)
+            .map_err(|error| ConfigError::plain(format!("data: {error}")))?;
         let mut certificates = Certificates::default();
         let admin = config.admin.as_ref();
-        let api = AdminApi::new(RunningGateway::new(gateway.clone(), config, file.as_deref()));
-        let operators = |settings| operators(settings, gateway.clone(), &config.data, &api);
-        let admin = admin.map(operators).transpose()?;
+        let (reloads, reload_requests) = ReloadRequests::new();
+        let view = Arc::new(RunningGateway::new(gateway.clone(), config, file.as_deref(), reloads));
+        let api = AdminApi::new(&view);
+        let admin = admin.map(|settings| operators(settings, (gateway.clone(), view), &api, &mut certificates));
+        let admin = admin.transpose()?;
         // Each process has a built-in provider of its own, which is not handed over.
         let own = Sockets::open(demo.as_deref().into_iter(), Vec::new());
         let own = own.map_err(|error| refused(config, &error))?;
@@ -150,6 +159,7 @@ impl Server {
             api,
             sockets,
             reload: Reload::new(gateway.clone(), certificates, file, config),
+            reload_requests,
             demo,
             data: config.data.clone(),
             address: first_address(config).to_owned(),
@@ -195,6 +205,9 @@ impl Life {
         if let Some((demo, own)) = self.demo.take() {
             services.start(demo, 1, &own.table()?, lasting);
         }
+        // Who is told that the gateway is ready may call it.
+        let clients = services.start(self.clients, self.threads, &table, stopping);
+        self.gateway.note_serving();
         // Operators may look until the last call is over.
         let (stop_admin, admin_stopping) = watch::channel(false);
         let admin = self.admin.take().map(|(admin, sampler)| {
@@ -206,14 +219,20 @@ impl Life {
             .map(|socket| services.spawn("control", socket.serve(self.api.clone(), control_stopping)));
         tokio::spawn(watch_disk(self.gateway.clone(), self.data.clone()));
         tokio::spawn(look_after_upstreams(self.gateway.clone()));
-        let clients = services.start(self.clients, self.threads, &table, stopping);
+        tokio::spawn(rests::follow(self.gateway.clone(), self.data.clone()));
         let mut taken = open_door(&self.door, &mut self.inheritance, &self.sockets);
         tell_manager();
         if let Some(inheritance) = self.inheritance.take() {
             log::info!("this process accepts connections now, and the one before it ends");
             inheritance.release();
         }
-        let reason = watch_over(&mut signals, &mut taken, &mut self.reload, &mut self.successor).await;
+        let reason = watch_over(
+            &mut signals,
+            &mut taken,
+            (&mut self.reload, &mut self.reload_requests),
+            &mut self.successor,
+        )
+        .await;
         let timeouts = self.reload.timeouts();
         let drain = Drain { gateway: &self.gateway, shutdown: self.gateway.shutdown(), timeouts };
         self.gateway.note_draining();
@@ -330,7 +349,7 @@ impl Services {
 async fn watch_over(
     signals: &mut Signals,
     taken: &mut Option<oneshot::Receiver<()>>,
-    reload: &mut Reload,
+    (reload, requests): (&mut Reload, &mut mpsc::Receiver<ReloadRequest>),
     successor: &mut Option<Command>,
 ) -> Reason {
     let mut ticks = interval(WATCH);
@@ -351,6 +370,7 @@ async fn watch_over(
             _ = signals.hangup.recv() => reload.now(),
             _ = signals.upgrade.recv() => start(successor.as_mut()),
             () = taken_over => return Reason::TakenOver,
+            Some(request) = requests.recv() => request.answer(reload.on_request()),
             _ = ticks.tick() => reload.tick(),
         }
     }
@@ -485,7 +505,7 @@ async fn watch_disk(gateway: Gateway, data: PathBuf) {
         let folder = data.clone();
         let free = tokio::task::spawn_blocking(move || rustix::fs::statvfs(&folder)).await;
         if let Ok(Ok(free)) = free {
-            gateway.metrics().process.free(free.f_bavail.saturating_mul(free.f_frsize));
+            gateway.note_free(free.f_bavail.saturating_mul(free.f_frsize));
         }
         sleep(DISK).await;
     }
@@ -518,15 +538,21 @@ fn clients(
 /// Makes the admin listener's service, and the task that takes its samples.
 fn operators(
     settings: &config::AdminListener,
-    gateway: Gateway,
-    data: &Path,
+    (gateway, view): (Gateway, Arc<RunningGateway>),
     api: &AdminApi,
+    certificates: &mut Certificates,
 ) -> Result<(Service<Side<Admin>>, Sampler), ConfigError> {
     let admin =
-        Admin::new(gateway, settings, data, api).map_err(|e| ConfigError::plain(format!("data: {e}")))?;
+        Admin::new(gateway, settings, view, api).map_err(|e| ConfigError::plain(format!("data: {e}")))?;
     let sampler = admin.sampler();
     let mut service = Service::new("admin".to_owned(), Side::new(admin, connections::OPERATORS));
-    service.add_tcp(&settings.address);
+    match &settings.tls {
+        None => service.add_tcp(&settings.address),
+        Some(files) => {
+            let tls = certificates.settings_for_http1(&settings.address, files)?;
+            service.add_tls_with_settings(&settings.address, None, tls);
+        }
+    }
     Ok((service, sampler))
 }
 

@@ -20,6 +20,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::admin::api::{Answer, PREFIX, Request};
 use crate::admin::client::Transport;
+use crate::admin::model::ErrorBody;
 use crate::admin::{Code, OperationError, OperationResult};
 use crate::edge::upstream::reason::{innermost, reason};
 use crate::store::{ControlName, SocketPath};
@@ -133,6 +134,8 @@ impl RemoteGateway {
             match answered.map_err(silent).flatten() {
                 // A gateway refuses changes that come too fast, and has not made them.
                 Ok(answer) if answer.status == 429 && !is_last && is_soon(&answer) => {}
+                // A process that another has taken over from refuses changes, and the next connection leads to the other.
+                Ok(answer) if self.is_local() && !is_last && is_draining(&answer) => {}
                 Ok(answer) if answer.status == 401 && self.token.is_some() => return Err(self.refused()),
                 Ok(answer) => return Ok(answer),
                 Err(Unanswered::Answer(_)) if request.method == "GET" && !is_last && self.is_local() => {}
@@ -265,6 +268,12 @@ fn is_soon(answer: &Answer) -> bool {
     let seconds =
         answer.headers.iter().find(|(name, _)| *name == RETRY_AFTER).map(|(_, value)| value.as_str());
     seconds.is_some_and(|seconds| seconds == "1")
+}
+
+/// Whether a gateway that ends has refused a change.
+fn is_draining(answer: &Answer) -> bool {
+    let body = serde_json::from_slice::<ErrorBody>(&answer.body);
+    answer.status == 503 && body.is_ok_and(|body| body.error.code == Code::Draining.parts().0)
 }
 
 fn append(body: &mut Vec<u8>, part: &Bytes) -> Result<(), Unanswered> {
