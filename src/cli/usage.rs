@@ -78,7 +78,8 @@ impl UsageArguments {
     /// # Errors
     /// Fails if there is no such account or key.
     pub(super) fn run(&self, client: &Client, quiet: bool, out: &mut dyn Write) -> Result<(), CommandError> {
-        let is_plain = self.from.or(self.to).is_none() && self.by.is_none() && self.model.is_none() && !self.csv;
+        let is_plain =
+            self.from.or(self.to).is_none() && self.by.is_none() && self.model.is_none() && !self.csv;
         let account = self.account.as_deref().or(is_plain.then_some(DEFAULT_ACCOUNT));
         if let Some(account) = account {
             let _: Account = client.get(&object_path("/accounts", account))?;
@@ -87,7 +88,12 @@ impl UsageArguments {
     }
 
     /// Shows this day, this week and this month.
-    fn windows(&self, client: &Client, account: Option<&str>, out: &mut dyn Write) -> Result<(), CommandError> {
+    fn windows(
+        &self,
+        client: &Client,
+        account: Option<&str>,
+        out: &mut dyn Write,
+    ) -> Result<(), CommandError> {
         let tally = |(from, to): (Moment, Moment)| -> Result<Tally, CommandError> {
             let view: UsageView = client.get(&self.path(account, Some(from), Some(to), ""))?;
             Ok(view.total.tally())
@@ -117,7 +123,12 @@ impl UsageArguments {
     ) -> Result<(), CommandError> {
         if self.csv {
             self.check_key(client)?;
-            return Ok(out.write_all(&client.bytes(&self.path(account, self.from, self.to, "&format=csv"))?)?);
+            return Ok(out.write_all(&client.bytes(&self.path(
+                account,
+                self.from,
+                self.to,
+                "&format=csv",
+            ))?)?);
         }
         let members: Members = client.get(&self.path(account, self.from, self.to, ""))?;
         let unreadable =

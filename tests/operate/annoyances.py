@@ -350,6 +350,64 @@ def _():
         has(said.err, "there is no key 'key_nope'")
 
 
+@step("usage is asked for by day, key, model and account, as a table, as JSON and for a spreadsheet, right after a call")
+def _():
+    with Place() as place, provider() as (port, _):
+        gateway = Gateway(place, priced(port), UP="sk-up")
+        key = gateway.key("--name", "ci")
+        assert gateway.chat(key, "v/m")[0] == 200
+        gateway.last_line(1)
+        said = gateway.run("usage", "--by", "key,model,day")
+        assert said.code == 0, said
+        has(said.out, "START", "MODEL", "(ci)", "v/m", "total", "0.00225")
+        assert re.search(r"as of \d{4}-\d\d-\d\dT", said.err), said
+        found = gateway.run("usage", "--by", "account", "--json").json()
+        assert found["total"]["requests"] == 1 and found["from"] < found["as_of"] < found["to"], found
+        lines = gateway.run("usage", "--by", "account,day", "--csv").out.splitlines()
+        assert lines[0].startswith("start,account,") and ",default," in lines[1], lines
+        assert gateway.run("usage", "--from", "2020-01-01", "--to", "2020-02-01", "--by", "key").out.count("\n") == 2
+        assert gateway.run("usage", "--by", "colour").code == 1
+        gateway.stop()
+        assert gateway.run("usage", "--by", "account", "--json").json()["total"] == found["total"]
+
+
+@step("the state of the configuration is shown, with what was refused and what is overridden")
+def _():
+    with Place() as place:
+        gateway = Gateway(place)
+        said = gateway.run("config", "status")
+        assert said.code == 0, said
+        has(said.out, str(gateway.file), "in force", "the same")
+        gateway.file.write_text(gateway.file.read_text() + "modles: []\n")
+        gateway.process.send_signal(1)
+        assert until(lambda: gateway.run("config", "status").code == 1)
+        has(gateway.run("config", "status").out, "REFUSED", "modles")
+        assert gateway.run("status").code == 1
+        assert gateway.run("status", "--json").json()["conditions"]
+        gateway.process.kill()
+        gateway.process.wait()
+        assert gateway.run("status").code == 5
+
+
+@step("a copy of the store is made while the gateway works, and a gateway starts on it")
+def _():
+    with Place() as place:
+        gateway = Gateway(place)
+        key = gateway.key()
+        (place.folder / "copy").mkdir(mode=0o700)
+        copy = place.folder / "copy/crossmodel.db"
+        said = gateway.run("store", "backup", copy)
+        assert said.code == 0 and stat.S_IMODE(copy.stat().st_mode) == 0o600, said
+        assert gateway.run("store", "backup", copy).code == 6, "nothing is overwritten"
+        has(gateway.run("store", "info").out, "current", str(gateway.process.pid), str(copy))
+        has(gateway.run("doctor", **gateway.options).out, "0 days and 0 hours old")
+        assert gateway.run("store", "vacuum").code == 6, "a gateway uses it"
+        restored = Gateway(place, words=["--data", copy.parent], name="restored.yaml")
+        assert restored.chat(key)[0] == 200
+        gateway.stop()
+        assert gateway.run("store", "vacuum").code == 0
+
+
 @step("failures are one line of JSON for programs")
 def _():
     with Place() as place:

@@ -201,6 +201,11 @@ def _():
         assert told == [
             ("token:ops", action) for action in ("account.create", "account.budgets", "key.create", "key.rotate")
         ], told
+        (day,) = operator.command("usage", "--account", "team", "--by", "day", "--json").json()["data"]
+        assert (day["requests"], day["cost_usd"]) == (CALLS, "5.00"), day
+        plain = operator.command("usage", "--account", "team")
+        assert plain.code == 0 and "5.00" in plain.out, plain
+        assert operator.command("status").code == 0 and operator.command("config", "status").code == 0
         before = operator.command("key", "list", "--json").out
         for words in (
             ["key", "create"], ["key", "set", key["id"], "--rpm", "1"], ["key", "rotate", key["id"]],

@@ -6,16 +6,16 @@
 pub(in crate::edge) mod admin;
 pub(in crate::edge) mod api;
 pub(in crate::edge) mod certificates;
-pub(in crate::edge) mod control;
 pub(in crate::edge) mod conditions;
+pub(in crate::edge) mod control;
 pub(in crate::edge) mod demo;
 pub(in crate::edge) mod handover;
 pub(in crate::edge) mod listeners;
 pub(in crate::edge) mod port_owner;
 pub(in crate::edge) mod probe;
 pub(in crate::edge) mod reload;
-pub(in crate::edge) mod remote;
 pub(in crate::edge) mod reload_requests;
+pub(in crate::edge) mod remote;
 pub(in crate::edge) mod rests;
 pub(in crate::edge) mod running;
 
@@ -139,7 +139,8 @@ impl Server {
         let (reloads, reload_requests) = ReloadRequests::new();
         let view = Arc::new(RunningGateway::new(gateway.clone(), config, file.as_deref(), reloads));
         let api = AdminApi::new(&view);
-        let admin = admin.map(|settings| operators(settings, (gateway.clone(), view), &api, &mut certificates));
+        let admin =
+            admin.map(|settings| operators(settings, (gateway.clone(), view), &api, &mut certificates));
         let admin = admin.transpose()?;
         // Each process has a built-in provider of its own, which is not handed over.
         let own = Sockets::open(demo.as_deref().into_iter(), Vec::new());
