@@ -19,7 +19,7 @@ pub use bearer::bearer_token;
 pub use budget::{Budget, BudgetOwner, Period};
 pub use key::{Grant, Key, KeySecret, RateLimits, Rights, Status};
 pub use key_table::KeyTable;
-pub use operator::{OperatorToken, Role};
+pub use operator::{AccountScope, Operator, OperatorToken, Role};
 pub(crate) use secret::random;
 pub use secret::random_id;
 pub use secret::{Digest, Secret, Token, contains_secret, key_hint};

@@ -252,7 +252,7 @@ impl Create {
             tags: self.life.tags.iter().cloned().collect(),
             notes: self.life.notes.clone().unwrap_or_default(),
             expires_at: self.life.expires.and_then(|Expiry(time)| time),
-            expires_in: None,
+            ..NewKey::default()
         };
         show_secret(&client.send("POST", KEYS, &new)?, self.format, out)
     }
@@ -267,6 +267,7 @@ impl Change {
             Some(Some(pairs.collect())).filter(|entries| *entries != Some(BTreeMap::new()))
         };
         let patch = KeyPatch {
+            budgets: None,
             name: self.name.clone(),
             account: self.account.clone(),
             status: None,
@@ -355,7 +356,15 @@ fn show_secret(key: &Key, format: OutputFormat, out: &mut dyn Write) -> Result<(
     writeln!(out, "{secret}")?;
     // Standard output is the secret alone, so that a shell can keep it.
     let _ = writeln!(stderr(), "{} cannot be shown again: keep it now.", key.id);
+    warn(key);
     Ok(())
+}
+
+/// Says what of a key is hardly meant.
+fn warn(key: &Key) {
+    for warning in &key.warnings {
+        let _ = writeln!(stderr(), "warning: {warning}");
+    }
 }
 
 impl<T: FromStr> FromStr for Limit<T> {
@@ -368,7 +377,11 @@ impl<T: FromStr> FromStr for Limit<T> {
 
 impl One {
     fn show(&self, key: Key, out: &mut dyn Write) -> Result<(), CommandError> {
-        if self.format.json { print(&key, out) } else { table(HEADINGS, &[row(&key)], out) }
+        if self.format.json {
+            return print(&key, out);
+        }
+        warn(&key);
+        table(HEADINGS, &[row(&key)], out)
     }
 
     fn patch(&self, client: &Client, patch: &KeyPatch, out: &mut dyn Write) -> Result<(), CommandError> {

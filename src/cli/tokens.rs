@@ -95,8 +95,12 @@ impl TokenCommand {
 
 impl CreateToken {
     fn run(&self, client: &Client, out: &mut dyn Write) -> Result<(), CommandError> {
-        let new =
-            NewToken { name: self.name.clone(), role: self.role, expires_at: self.expires, expires_in: None };
+        let new = NewToken {
+            name: self.name.clone(),
+            role: self.role,
+            expires_at: self.expires,
+            ..NewToken::default()
+        };
         let token: Token = client.send("POST", TOKENS, &new)?;
         if self.format.json {
             return print(&token, out);

@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 use once_cell::sync::OnceCell;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::auth::{self, Aliases, Digest, OperatorToken, Role, Token};
+use crate::auth::{self, AccountScope, Aliases, Digest, OperatorToken, Role, Token};
 use crate::located::{Located, SourcePosition};
 use crate::meter::{Prices, TierSettings};
 use crate::observe::{AccessLogSettings, Destination};
@@ -31,7 +31,7 @@ use super::first_run::{self, DEMO, demo_models};
 use super::secret::{Exposed, SecretReference, SecretSource};
 use super::settings::{DEFAULT_ADMIN, DEFAULT_DATA, DEFAULT_LISTEN};
 use super::{
-    AdminListener, AdminSettings, Config, Listener, ListenerSettings, LoadOptions, Settings, secret,
+    AdminListener, AdminSettings, Config, Listener, ListenerSettings, LoadOptions, Settings, TlsFiles, secret,
 };
 
 /// The names that a file declares, rightly or wrongly: an error that follows from another one is not reported.
@@ -112,6 +112,7 @@ pub(super) fn build(
         threads: settings.threads.filter(|&n| n > 0).unwrap_or_else(cores),
         billing: settings.billing,
         key_defaults: settings.key_defaults.rate(),
+        audit: settings.audit,
         metrics: settings.metrics,
         cors,
         limits: settings.limits,
@@ -373,28 +374,33 @@ impl Build<'_> {
         }
         for ListenerSettings { address, tls } in &settings {
             self.address(address);
-            if let Some(references) = &mut self.references {
-                let files = tls.iter().flat_map(|tls| [("certificate", &tls.certificate), ("key", &tls.key)]);
-                references.extend(files.map(|(member, file)| SecretReference {
-                    setting: format!("listen.{}.tls.{member}", address.value),
-                    place: address.place,
-                    source: SecretSource::File(file.clone()),
-                }));
-                continue;
-            }
-            for file in tls.iter().flat_map(|tls| [&tls.certificate, &tls.key]) {
-                if let Err(why) = std::fs::metadata(file) {
-                    self.report(address.place, format!("{} cannot be read: {why}", file.display()));
-                }
-            }
-            if let Some(key) = tls.as_ref().map(|tls| &tls.key)
-                && let Ok(metadata) = std::fs::metadata(key)
-            {
-                let judged = secret::judged(key, private::exposure(&metadata));
-                self.judge(format!("listen.{}.tls.key", address.value), address.place, judged);
+            if let Some(files) = tls {
+                self.tls_files(&format!("listen.{}.tls", address.value), address.place, files);
             }
         }
         settings.into_iter().map(|l| Listener { address: l.address.value, tls: l.tls }).collect()
+    }
+
+    /// Checks the files of a listener's certificate.
+    fn tls_files(&mut self, setting: &str, place: SourcePosition, files: &TlsFiles) {
+        let both = [("certificate", &files.certificate), ("key", &files.key)];
+        if let Some(references) = &mut self.references {
+            references.extend(both.map(|(member, file)| SecretReference {
+                setting: format!("{setting}.{member}"),
+                place,
+                source: SecretSource::File(file.clone()),
+            }));
+            return;
+        }
+        for (_, file) in both {
+            if let Err(why) = std::fs::metadata(file) {
+                self.report(place, format!("{} cannot be read: {why}", file.display()));
+            }
+        }
+        if let Ok(metadata) = std::fs::metadata(&files.key) {
+            let judged = secret::judged(&files.key, private::exposure(&metadata));
+            self.judge(format!("{setting}.key"), place, judged);
+        }
     }
 
     fn admin(
@@ -418,9 +424,15 @@ impl Build<'_> {
             name: "admin.token".to_owned(),
             role: Role::Read,
             token,
+            accounts: AccountScope::default(),
         }));
         let plaintext = members.plaintext.is_some();
-        Some(AdminListener { address: address.value, token, hosts: members.hosts, tokens, plaintext })
+        let tls = members.tls.map(|Located { value: TlsFiles { certificate, key }, place }| {
+            let files = TlsFiles { certificate: self.folder.join(certificate), key: self.folder.join(key) };
+            self.tls_files("admin.tls", place, &files);
+            files
+        });
+        Some(AdminListener { address: address.value, token, hosts: members.hosts, tokens, plaintext, tls })
     }
 
     /// Resolves the credentials of operators.
@@ -430,13 +442,20 @@ impl Build<'_> {
         variable: &impl Fn(&str) -> Option<String>,
     ) -> Vec<OperatorToken> {
         let mut tokens: Vec<OperatorToken> = Vec::new();
-        for (n, Located { value: OperatorSettings { name, role, token, sha256 }, place }) in
+        for (n, Located { value: OperatorSettings { name, role, token, sha256, accounts }, place }) in
             settings.into_iter().enumerate()
         {
             let setting = format!("admin.tokens[{n}]");
             if tokens.iter().any(|known| known.name == name) {
                 self.report(place, format!("{setting}: the name '{name}' is taken"));
             }
+            if accounts.as_ref().is_some_and(Vec::is_empty) {
+                self.report(
+                    place,
+                    format!("{setting}: `accounts` is empty: name at least one, or leave it out"),
+                );
+            }
+            let accounts = AccountScope::new(accounts);
             let token = match (token, sha256) {
                 (Some(reference), None) => {
                     let secret = self.secret(&setting, &reference, variable);
@@ -460,7 +479,7 @@ impl Build<'_> {
                     None
                 }
             };
-            tokens.extend(token.map(|token| OperatorToken { name, role, token }));
+            tokens.extend(token.map(|token| OperatorToken { name, role, token, accounts }));
         }
         tokens
     }

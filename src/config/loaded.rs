@@ -9,10 +9,12 @@ use crate::provider::Provider;
 use crate::route::Catalog;
 
 use super::admin::AdminListener;
+use super::audit::AuditSettings;
 use super::cors::Cors;
 use super::options::LoadOptions;
 use super::secret::{Exposed, SecretReference};
-use super::settings::{BillingMode, Limits, Switch, Timeouts, TlsFiles};
+use super::settings::{BillingMode, Limits, Switch, Timeouts};
+use super::tls::TlsFiles;
 
 /// A configuration that can be put into effect.
 #[derive(Debug)]
@@ -37,6 +39,8 @@ pub struct Config {
     pub cors: Cors,
     /// The limits on requests.
     pub limits: Limits,
+    /// The settings of the audit log.
+    pub audit: AuditSettings,
     /// The time-outs of providers.
     pub timeouts: Timeouts,
     /// All providers.

@@ -4,6 +4,7 @@
 //! target's provider exists, a URL is valid, a secret was found.
 
 mod admin;
+mod audit;
 mod build;
 mod cors;
 mod error;
@@ -18,10 +19,12 @@ mod schema;
 mod secret;
 mod settings;
 mod status;
+mod tls;
 mod units;
 mod warning;
 
 pub use admin::{AdminListener, AdminSettings};
+pub use audit::{AuditSettings, Days};
 pub use cors::{Cors, CorsMembers, CorsSettings, OriginSettings, Origins};
 pub use error::{ConfigError, Problem};
 pub use first_run::DEMO;
@@ -31,9 +34,10 @@ pub use places::{Places, key_defaults};
 pub use schema::schema;
 pub use secret::{Exposed, SecretReference, SecretSource};
 pub use settings::{
-    BillingMode, KeyDefaults, Limits, ListenerSettings, RateSetting, Settings, Switch, Timeouts, TlsFiles,
+    BillingMode, KeyDefaults, Limits, ListenerSettings, RateSetting, Settings, Switch, Timeouts,
 };
 pub use status::{
     ConfigStatus, LoadedFile, ProcessSettings, RefusedFile, ReloadTrigger, changed_sections, sha256,
 };
+pub use tls::TlsFiles;
 pub use warning::Warning;

@@ -14,7 +14,8 @@ use crate::observe::AccessLogSettings;
 use crate::provider::ProviderSettings;
 use crate::route::ModelSettings;
 
-use super::{AdminSettings, CorsSettings};
+use super::tls::TlsFiles;
+use super::{AdminSettings, AuditSettings, CorsSettings};
 
 /// The configuration of a CrossModel gateway.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -38,6 +39,8 @@ pub struct Settings {
     /// one makes its calls all the same, and their cost is counted (`track`), or is refused (`prepaid`, or `on`).
     /// `off`: nobody pays, and no cost is counted. Default: `track`.
     pub billing: BillingMode,
+    /// The audit log.
+    pub audit: AuditSettings,
     /// Whether calls are counted for `/metrics` and the console. `off`: the figures keep their last values.
     /// Default: `on`.
     pub metrics: Switch,
@@ -150,16 +153,6 @@ pub struct ListenerSettings {
     pub address: Located<String>,
     /// The certificate and the key for TLS; absent: no TLS.
     pub tls: Option<TlsFiles>,
-}
-
-/// A certificate and its key.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct TlsFiles {
-    /// The path of the certificate chain, as PEM.
-    pub certificate: PathBuf,
-    /// The path of the private key, as PEM.
-    pub key: PathBuf,
 }
 
 /// Limits on the size, the speed and the number of requests, connections and calls.

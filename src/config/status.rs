@@ -6,13 +6,14 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::{Config, ConfigError};
 
 /// The state of the configuration of a process.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 pub struct ConfigStatus {
     /// The file; absent if the gateway was started without one.
     pub file: Option<PathBuf>,
@@ -27,27 +28,29 @@ pub struct ConfigStatus {
 }
 
 /// A file that was put into effect.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct LoadedFile {
     /// The SHA-256 of its bytes, in hexadecimal.
     pub sha256: String,
     /// The time at which it was put into effect.
+    #[schemars(with = "String")]
     pub loaded_at: Timestamp,
     /// The reason for which it was read.
     pub trigger: ReloadTrigger,
 }
 
 /// A file that was refused.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct RefusedFile {
     /// The time at which it was refused.
+    #[schemars(with = "String")]
     pub at: Timestamp,
     /// Its mistakes.
     pub problems: Vec<String>,
 }
 
 /// The reason for which the configuration was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ReloadTrigger {
     /// The process has started.
@@ -56,6 +59,8 @@ pub enum ReloadTrigger {
     Signal,
     /// The file has changed.
     Watch,
+    /// An operator has asked for it.
+    Api,
 }
 
 /// The settings that only a new process puts into effect.
@@ -87,8 +92,10 @@ impl ProcessSettings {
     #[must_use]
     pub fn differences(&self, other: &Self) -> Vec<&'static str> {
         let address = |settings: &Self| settings.admin.as_ref().map(|admin| admin.address.clone());
+        let has_tls = |settings: &Self| settings.admin.as_ref().is_some_and(|admin| admin.tls.is_some());
         let admin = match address(self) == address(other) {
             true if self.admin == other.admin => None,
+            true if has_tls(self) != has_tls(other) => Some("admin.tls"),
             true => Some("admin"),
             false => Some("admin.address"),
         };

@@ -227,7 +227,7 @@ fn targets(sources: &Sources<'_>) -> Listed<TargetRow> {
     let rows =
         entries.flat_map(|entry| entry.targets.iter().map(|target| TargetRow::new(entry, target, now)));
     let rank = |row: &TargetRow| match row.circuit {
-        Circuit::Open => 0,
+        Circuit::Open | Circuit::Rested => 0,
         Circuit::HalfOpen => 1,
         Circuit::BackingOff => 2,
         Circuit::Closed => 3,

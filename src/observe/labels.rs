@@ -1,7 +1,7 @@
 //! The labels whose values the gateway chooses: each of them is an enum, so that nothing else can become a series.
 
 /// The way in which an attempt at a target has failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AttemptFailure {
     /// No connection could be made.

@@ -95,10 +95,12 @@ pub enum TargetState {
     Open,
     /// One call tries whether the target is back.
     HalfOpen,
+    /// An operator has taken the target out of service.
+    Rested,
 }
 
 impl TargetState {
-    const ALL: [Self; 4] = [Self::Closed, Self::BackingOff, Self::Open, Self::HalfOpen];
+    const ALL: [Self; 5] = [Self::Closed, Self::BackingOff, Self::Open, Self::HalfOpen, Self::Rested];
 
     /// Returns the value of the label.
     fn as_str(self) -> &'static str {
@@ -107,6 +109,7 @@ impl TargetState {
             Self::BackingOff => "backing_off",
             Self::Open => "open",
             Self::HalfOpen => "half_open",
+            Self::Rested => "rested",
         }
     }
 }

@@ -4,6 +4,8 @@
 //! and write. A commit is on the disk when it returns.
 
 mod access;
+mod backup;
+mod control;
 mod gateways;
 mod modes;
 
@@ -22,6 +24,8 @@ use crate::money::Amount;
 use crate::private;
 
 pub use access::is_reachable;
+pub use backup::{LastBackup, back_up, last_backup, vacuum};
+pub use control::{CONTROL, ControlName, SocketPath, control_sockets};
 pub use gateways::{JOURNALS, gateways};
 
 /// An error of the store.
@@ -142,13 +146,7 @@ pub fn open(folder: &Path) -> Result<Connection, StoreError> {
 /// Fails if there is no store, or it cannot be read, or it was made by another version.
 pub fn open_to_read(folder: &Path) -> Result<Connection, StoreError> {
     let opened = || {
-        // The log of a gateway that has died is left to the next one; SQLite would put it into the database.
-        let has_log = files(folder).nth(1).is_some_and(|log| log.exists());
-        // SQLite's own files beside the database can only be kept in order by who may write them.
-        let connection = Connection::open_with_flags(folder.join(FILE), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, has_log)?;
-        connection.busy_timeout(LOCK_TIMEOUT)?;
-        connection.pragma_update(None, "query_only", true)?;
+        let connection = opened_to_read(folder)?;
         match version(&connection)?.cmp(&MIGRATIONS.len()) {
             Ordering::Less => Err(StoreError::TooOld),
             Ordering::Equal => Ok(connection),
@@ -156,6 +154,18 @@ pub fn open_to_read(folder: &Path) -> Result<Connection, StoreError> {
         }
     };
     opened().map_err(|error| explained(folder, error))
+}
+
+/// Opens the store in a data folder only to read it, whatever version has made it.
+fn opened_to_read(folder: &Path) -> Result<Connection, StoreError> {
+    // The log of a gateway that has died is left to the next one; SQLite would put it into the database.
+    let has_log = files(folder).nth(1).is_some_and(|log| log.exists());
+    // SQLite's own files beside the database can only be kept in order by who may write them.
+    let connection = Connection::open_with_flags(folder.join(FILE), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, has_log)?;
+    connection.busy_timeout(LOCK_TIMEOUT)?;
+    connection.pragma_update(None, "query_only", true)?;
+    Ok(connection)
 }
 
 /// Whether there is a store in a data folder.
@@ -311,7 +321,7 @@ pub const FILE: &str = "crossmodel.db";
 static CREATION_LOCK: Mutex<()> = Mutex::new(());
 
 /// Folders that other parts of the gateway make beside the database.
-pub const FOLDERS: &[&str] = &[JOURNALS, "handover"];
+pub const FOLDERS: &[&str] = &[JOURNALS, "handover", CONTROL];
 
 /// The time for which a writer waits for another. A chosen value: transactions take milliseconds.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -328,6 +338,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("5_rates.sql"),
     include_str!("6_admin.sql"),
     include_str!("7_money.sql"),
+    include_str!("8_targets.sql"),
 ];
 
 #[cfg(test)]

@@ -75,7 +75,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     (
         "admin: [here]",
         "1:8",
-        "expected an address, or a map of `address`, `token`, `hosts`, `tokens` and `plaintext`",
+        "expected an address, or a map of `address`, `token`, `hosts`, `tokens`, `plaintext` and `tls`",
     ),
     ("admin: {adress: \"127.0.0.1:1\"}", "1:9", "unknown field `adress`"),
     ("admin: {token: secret}", "1:16", "admin.token: secrets are given by reference"),

@@ -13,6 +13,7 @@
 mod abuse;
 mod accepted;
 mod admin_api;
+mod admin_gateway;
 mod answers;
 mod bounded;
 mod bridge;
@@ -30,6 +31,7 @@ mod demo;
 mod differential;
 mod doctor;
 mod draining;
+mod elsewhere;
 mod encodings;
 mod endings;
 mod errors;

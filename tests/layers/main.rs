@@ -33,7 +33,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "repeated",
         ],
     ),
-    ("admin", &["auth", "meter", "money", "route", "store"]),
+    ("admin", &["auth", "config", "meter", "money", "observe", "route", "store"]),
     ("console", &["auth", "limit", "meter", "money", "observe", "repeated", "route"]),
     ("translate", &["canon", "failure", "json", "protocol", "sse"]),
     ("config", &["auth", "demo", "located", "meter", "observe", "private", "protocol", "provider", "route"]),

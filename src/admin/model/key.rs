@@ -4,12 +4,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::admin::error::Mistake;
-use crate::auth::{Aliases, Digest, Status};
+use crate::auth::{self, Aliases, Digest, Status};
 use crate::route::{MAX_NAME_BYTES, is_model_name};
 
 use super::body::Checked;
 use super::members::{MAX_NOTES_CHARS, check_name, check_tags, check_text, nullable};
-use super::{Moment, Origin, Period, Tags, Usd};
+use super::{Budget, Moment, NewBudget, Origin, Period, Tags, Usd};
 
 /// A key.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -46,6 +46,9 @@ pub struct Key {
     pub tpm: Option<u32>,
     /// The most that all calls of the key together may cost; `null`: as much as the account has.
     pub spending_limit_usd: Option<Usd>,
+    /// The budgets, with their states.
+    #[serde(default)]
+    pub budgets: Vec<Budget>,
     /// Whether requests are refused if a part of them would be lost in translation.
     pub strict: bool,
     /// Names and values for the operator's own use.
@@ -120,6 +123,9 @@ pub struct NewKey {
     pub tpm: Option<Option<u32>>,
     /// The most that all its calls together may cost. Default: as much as the account has.
     pub spending_limit_usd: Option<Usd>,
+    /// Its budgets. Default: none but the spending limit, which is its hard budget for all time.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub budgets: Vec<NewBudget>,
     /// Whether requests are refused if a part of them would be lost in translation.
     pub strict: bool,
     /// Names and values for the operator's own use.
@@ -167,6 +173,10 @@ pub struct KeyPatch {
     #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Usd>")]
     pub spending_limit_usd: Option<Option<Usd>>,
+    /// Its budgets, in place of all that it has; `null`: none. One whose period and kind stay keeps what was spent.
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<NewBudget>>")]
+    pub budgets: Option<Option<Vec<NewBudget>>>,
     /// Whether requests are refused if a part of them would be lost in translation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strict: Option<bool>,
@@ -224,6 +234,10 @@ impl Checked for NewKey {
         check_limit("rpm", self.rpm.flatten(), mistakes);
         check_limit("tpm", self.tpm.flatten(), mistakes);
         check_money(self.spending_limit_usd, mistakes);
+        let is_limit = |budget: &NewBudget| budget.period == auth::Period::Total && budget.hard;
+        if self.spending_limit_usd.is_some() && self.budgets.iter().any(is_limit) {
+            mistakes.push(Mistake::new("budgets", LIMIT_TWICE));
+        }
         if self.expires_at.is_some() && self.expires_in.is_some() {
             mistakes.push(Mistake::new("expires_in", "give `expires_at` or `expires_in`, not both"));
         }
@@ -245,6 +259,9 @@ impl Checked for KeyPatch {
         check_limit("rpm", self.rpm.flatten(), mistakes);
         check_limit("tpm", self.tpm.flatten(), mistakes);
         check_money(self.spending_limit_usd.flatten(), mistakes);
+        if self.spending_limit_usd.is_some() && self.budgets.is_some() {
+            mistakes.push(Mistake::new("budgets", "give `spending_limit_usd` or `budgets`, not both"));
+        }
     }
 }
 
@@ -302,6 +319,8 @@ fn check_money(limit: Option<Usd>, mistakes: &mut Vec<Mistake>) {
         mistakes.push(Mistake::new("spending_limit_usd", "is 0; to stop the key, disable it"));
     }
 }
+
+const LIMIT_TWICE: &str = "`spending_limit_usd` is the hard budget for all time: give one of them";
 
 /// The most models that a key names.
 const MAX_MODEL_COUNT: usize = 1_000;

@@ -6,11 +6,12 @@ use crate::admin::error::{Code, OperationError, OperationResult};
 use crate::admin::model::{Account, AccountPatch, List, Moment, NewAccount, Usd, WalletView};
 use crate::admin::records;
 use crate::admin::records::accounts::AccountRecord;
-use crate::auth::Status;
+use crate::auth::{BudgetOwner, Status};
 use crate::meter::Wallet;
 use crate::money::Amount;
 
 use super::operations::{Actor, Changed, Intent, Operations, checked, etag, merge};
+use super::owned_budgets;
 use super::page::Page;
 
 impl Operations {
@@ -19,7 +20,11 @@ impl Operations {
     /// # Errors
     /// Fails for a wrong cursor, and if the store cannot be read.
     pub fn accounts(&self, page: &Page) -> OperationResult<List<Account>> {
-        let rows = records::accounts::list(&self.connection, page.before("accounts")?, page.rows())?;
+        let rows = records::accounts::list(
+            &self.connection,
+            self.scope.accounts(),
+            (page.before("accounts")?, page.rows()),
+        )?;
         page.list("accounts", rows, |account| account.number, |account| object(&self.connection, account))
     }
 
@@ -57,6 +62,9 @@ impl Operations {
                 revision: 0,
             };
             records::accounts::insert(transaction, &account)?;
+            if !new.budgets.is_empty() {
+                owned_budgets::replace(transaction, (BudgetOwner::Account, &new.id), &new.budgets)?;
+            }
             let made = object(transaction, known(transaction, &new.id)?)?;
             let changed = Changed::new(&new.id, Some(&new.id), (None, Some(&made)), ());
             Ok(changed.with(made))
@@ -90,6 +98,10 @@ impl Operations {
                 merge(&mut after.tags, tags.as_ref());
             }
             let earlier = object(transaction, before)?;
+            if let Some(new) = &patch.budgets {
+                let new = new.as_deref().unwrap_or_default();
+                owned_budgets::replace(transaction, (BudgetOwner::Account, id), new)?;
+            }
             let planned = object(transaction, after.clone())?;
             let changed = Changed::new(id, Some(id), (Some(&earlier), Some(&planned)), ());
             if changed.is_empty() {
@@ -153,8 +165,13 @@ pub(super) fn known(connection: &Connection, id: &str) -> OperationResult<Accoun
 fn object(connection: &Connection, account: AccountRecord) -> OperationResult<Account> {
     let wallet = Wallet::read(connection, &account.id)?;
     let keys = records::keys::count(connection, &account.id)?;
+    let budgets = match account.deleted {
+        None => owned_budgets::read(connection, BudgetOwner::Account, &account.id)?.data,
+        Some(_) => Vec::new(),
+    };
     Ok(Account {
         object: "account".to_owned(),
+        budgets,
         wallet: wallet
             .map(|wallet| WalletView { balance_usd: Usd(wallet.balance), held_usd: Usd(wallet.held) }),
         keys: keys.unsigned_abs(),

@@ -3,11 +3,11 @@
 use rusqlite::Connection;
 
 use crate::admin::error::OperationResult;
-use crate::admin::model::{Budget, Budgets, NewBudgets};
+use crate::admin::model::{Budgets, NewBudgets};
 use crate::auth::BudgetOwner;
-use crate::meter;
 
 use super::operations::{Changed, Intent, Operations, etag};
+use super::owned_budgets::{read, replace};
 use super::{accounts, keys};
 
 impl Operations {
@@ -43,8 +43,7 @@ impl Operations {
             let (account, revision) = found(transaction, owner, id)?;
             intent.expect(owner.name(), &etag(revision))?;
             let before = set(&read(transaction, owner, id)?);
-            let budgets: Vec<_> = new.budgets.iter().map(meter::NewBudget::from).collect();
-            meter::set_budgets(transaction, (owner, id), &budgets)?;
+            replace(transaction, (owner, id), &new.budgets)?;
             let after = read(transaction, owner, id)?;
             let changed = Changed::new(id, Some(&account), (Some(&before), Some(&set(&after))), ());
             Ok(changed.with(after))
@@ -60,11 +59,6 @@ fn found(connection: &Connection, owner: BudgetOwner, id: &str) -> OperationResu
             accounts::known(connection, id).map(|account| (account.id, account.revision))?
         }
     })
-}
-
-fn read(connection: &Connection, owner: BudgetOwner, id: &str) -> OperationResult<Budgets> {
-    let states = meter::budgets(connection, (owner, id))?;
-    Ok(Budgets { data: states.into_iter().map(Budget::from).collect() })
 }
 
 /// Returns budgets without their states.

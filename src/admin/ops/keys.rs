@@ -3,14 +3,18 @@
 use rusqlite::{Connection, Transaction};
 
 use crate::admin::error::{Code, OperationError, OperationResult};
-use crate::admin::model::{Key, KeyLookup, KeyPatch, KeyState, List, Moment, NewKey, Rotation, Usd};
+use crate::admin::model::{
+    Key, KeyLookup, KeyPatch, KeyState, List, Moment, NewBudget, NewKey, Rotation, Usd,
+};
 use crate::admin::records;
 use crate::admin::records::keys::{KeyRecord, KeySelection};
-use crate::auth::{Aliases, Digest, RateLimits, Rights, Secret, Status, random_id};
+use crate::auth::{Aliases, BudgetOwner, Digest, Period, RateLimits, Rights, Secret, Status, random_id};
+use crate::meter::DEFAULT_ALERT;
 use crate::store;
 
 use super::accounts::ensure_default;
 use super::operations::{Actor, Changed, Intent, Operations, checked, etag, expiry, merge};
+use super::owned_budgets;
 use super::page::Page;
 
 /// The keys that are wanted. Absent conditions hold for all.
@@ -41,6 +45,7 @@ impl Operations {
         let now = store::now();
         let wanted = KeySelection {
             account: filter.account.as_deref(),
+            accounts: self.scope.accounts(),
             status: filter.status.as_deref(),
             state: filter.state.as_deref(),
             origin: filter.origin.as_deref(),
@@ -71,7 +76,8 @@ impl Operations {
         checked(lookup)?;
         let digest = lookup.sha256.as_deref().and_then(Digest::from_hex);
         let ids = records::keys::ids_by_secret(&self.connection, digest, lookup.hint.as_deref(), MAX_FOUND)?;
-        let data = ids.iter().map(|id| self.key(id)).collect::<OperationResult<_>>()?;
+        let mut data = ids.iter().map(|id| self.key(id)).collect::<OperationResult<Vec<_>>>()?;
+        data.retain(|key| self.scope.includes(&key.account));
         Ok(List { data, has_more: false, next_cursor: None })
     }
 
@@ -109,6 +115,9 @@ impl Operations {
         checked(new)?;
         let actor = intent.actor;
         let account = new.account.clone().unwrap_or_else(|| DEFAULT_ACCOUNT.to_owned());
+        if !self.scope.includes(&account) {
+            return Err(OperationError::not_found("account", &account));
+        }
         if account == DEFAULT_ACCOUNT {
             self.ensure_default_account(actor)?;
         }
@@ -143,6 +152,9 @@ impl Operations {
             };
             records::keys::insert(transaction, &key)?;
             records::keys::add_secret(transaction, &key.id, &secret, now)?;
+            if !new.budgets.is_empty() {
+                replace_budgets(transaction, &key.id, &with_limit(new))?;
+            }
             let made = object(transaction, &known(transaction, &key.id)?, now)?;
             let changed = Changed::new(&key.id, Some(&key.account), (None, Some(&made)), ());
             Ok(changed.with(Key { secret: Some(secret.expose().to_owned()), ..made }))
@@ -155,16 +167,24 @@ impl Operations {
     /// Fails with [`Code::NotFound`] for an unknown key or account, with [`Code::PreconditionFailed`], if the change
     /// is wrong, and if the store cannot be written.
     pub fn update_key(&mut self, intent: &Intent<'_>, id: &str, patch: &KeyPatch) -> OperationResult<Key> {
+        let scope = self.scope.clone();
         self.change(intent, ("key.update", id), |transaction, now| {
             checked(patch)?;
             let before = known(transaction, id)?;
             intent.expect("key", &etag(before.revision))?;
             let mut after = before.clone();
             if let Some(account) = &patch.account {
+                if !scope.includes(account) {
+                    return Err(OperationError::not_found("account", account));
+                }
                 after.account = known_account(transaction, account)?;
             }
             apply(&mut after, patch);
             let earlier = object(transaction, &before, now)?;
+            if let Some(budgets) = &patch.budgets {
+                replace_budgets(transaction, id, budgets.as_deref().unwrap_or_default())?;
+                after.rights.spending_limit = known(transaction, id)?.rights.spending_limit;
+            }
             let planned = object(transaction, &after, now)?;
             let changed = Changed::new(id, Some(&after.account), (Some(&earlier), Some(&planned)), ());
             if changed.is_empty() {
@@ -235,7 +255,22 @@ impl Operations {
     }
 }
 
-/// Applies a change, except for the account.
+fn replace_budgets(connection: &Connection, id: &str, budgets: &[NewBudget]) -> OperationResult<()> {
+    owned_budgets::replace(connection, (BudgetOwner::Key, id), budgets)
+}
+
+/// Returns the budgets of a new key with its spending limit, which is one of them.
+fn with_limit(new: &NewKey) -> Vec<NewBudget> {
+    let limit = new.spending_limit_usd.map(|limit_usd| NewBudget {
+        period: Period::Total,
+        limit_usd,
+        hard: true,
+        alert_at: vec![DEFAULT_ALERT],
+    });
+    new.budgets.iter().cloned().chain(limit).collect()
+}
+
+/// Applies a change, except for the account and the budgets.
 fn apply(key: &mut KeyRecord, patch: &KeyPatch) {
     let KeyPatch { name, account: _, status, models, aliases, rpm, tpm, .. } = patch;
     if let Some(name) = name {
@@ -302,6 +337,10 @@ fn object(connection: &Connection, key: &KeyRecord, now: i64) -> OperationResult
         rpm: rate.rpm,
         tpm: rate.tpm,
         spending_limit_usd: spending_limit.map(Usd),
+        budgets: match key.deleted {
+            None => owned_budgets::read(connection, BudgetOwner::Key, &key.id)?.data,
+            Some(_) => Vec::new(),
+        },
         strict,
         tags: key.tags.clone(),
         notes: key.notes.clone(),

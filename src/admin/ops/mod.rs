@@ -3,14 +3,18 @@
 mod accounts;
 mod audit;
 mod budgets;
+mod config;
 mod difference;
 mod keys;
 mod operations;
+mod owned_budgets;
 mod page;
 mod payments;
+mod targets;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod usage;
 
 pub use audit::AuditFilter;
 pub use keys::KeyFilter;

@@ -1,5 +1,6 @@
 //! The common parts of all operations: the operator, the transaction, and the row of the audit log.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -10,7 +11,7 @@ use crate::admin::error::{Code, OperationError, OperationResult};
 use crate::admin::model::{AuditRow, Checked, Members, Moment, Origin, Period};
 use crate::admin::records;
 use crate::admin::records::idempotency::IdempotencyRecord;
-use crate::auth::RateLimits;
+use crate::auth::{AccountScope, RateLimits};
 use crate::store;
 
 use super::difference::difference;
@@ -21,6 +22,10 @@ pub struct Operations {
     pub(super) connection: Connection,
     /// The rate limits of new keys for which none are named.
     pub(super) key_defaults: RateLimits,
+    /// The accounts that the operator sees and changes.
+    pub(super) scope: AccountScope,
+    /// Whether the audit log has the refusal of the present request.
+    has_noted: Cell<bool>,
 }
 
 /// The operator who asks for an operation.
@@ -45,6 +50,8 @@ pub enum Via {
     Socket,
     /// The command line, at the store itself.
     Cli,
+    /// The configuration file.
+    Config,
 }
 
 /// A request for a change.
@@ -92,9 +99,16 @@ impl Actor {
         Self { name: "cli".to_owned(), via: Via::Cli, address: None, request_id: None }
     }
 
+    /// Returns the actor of a configuration that was put into effect or refused without a request.
+    #[must_use]
+    pub fn configuration(file: &Path) -> Self {
+        let name = format!("config:{}", file.display());
+        Self { name, via: Via::Config, address: None, request_id: None }
+    }
+
     /// Returns the origin of the objects that the operator makes.
     pub(super) fn origin(&self) -> Origin {
-        if self.via == Via::Cli { Origin::Cli } else { Origin::Api }
+        if self.via == Via::Api { Origin::Api } else { Origin::Cli }
     }
 }
 
@@ -104,6 +118,7 @@ impl Via {
             Self::Api => "api",
             Self::Socket => "socket",
             Self::Cli => "cli",
+            Self::Config => "config",
         }
     }
 }
@@ -132,7 +147,7 @@ impl Operations {
     /// # Errors
     /// Fails if the store cannot be opened.
     pub fn open(folder: &Path) -> OperationResult<Self> {
-        Ok(Self { connection: store::open(folder)?, key_defaults: RateLimits::default() })
+        Ok(Self::of(store::open(folder)?))
     }
 
     /// Opens the store in a data folder only to read it. A change fails.
@@ -140,7 +155,28 @@ impl Operations {
     /// # Errors
     /// Fails if there is no store, or it cannot be read.
     pub fn open_to_read(folder: &Path) -> OperationResult<Self> {
-        Ok(Self { connection: store::open_to_read(folder)?, key_defaults: RateLimits::default() })
+        Ok(Self::of(store::open_to_read(folder)?))
+    }
+
+    fn of(connection: Connection) -> Self {
+        Self {
+            connection,
+            key_defaults: RateLimits::default(),
+            scope: AccountScope::default(),
+            has_noted: Cell::new(false),
+        }
+    }
+
+    /// Begins another request, which is about all accounts at first.
+    pub fn begin(&mut self) {
+        self.scope = AccountScope::default();
+        self.has_noted.set(false);
+    }
+
+    /// Limits what follows to some accounts. At first it is about all. Objects that are named by their id are up to the
+    /// caller.
+    pub fn set_scope(&mut self, scope: AccountScope) {
+        self.scope = scope;
     }
 
     /// Sets the rate limits of new keys for which none are named. They are unlimited at first.
@@ -166,7 +202,7 @@ impl Operations {
         }
     }
 
-    /// Writes the refusal of a change to the audit log.
+    /// Writes the refusal of a change to the audit log, unless it is there, or is not of a kind that the log has.
     ///
     /// # Errors
     /// Fails if the store cannot be written.
@@ -177,8 +213,26 @@ impl Operations {
         subject: &str,
         code: Code,
     ) -> OperationResult<()> {
+        if !code.is_audited() || self.has_noted.replace(true) {
+            return Ok(());
+        }
         let row = audit_row(actor, action, code.parts().0, store::now());
         Ok(records::audit::insert(&self.connection, &AuditRow { subject: subject.to_owned(), ..row })?)
+    }
+
+    /// Writes a row about something that is no object of the store.
+    pub(super) fn note(
+        &self,
+        actor: &Actor,
+        (action, subject): (&str, &str),
+        outcome: &str,
+        after: &impl Serialize,
+    ) -> OperationResult<()> {
+        let (_, after) = difference(None, Some(after));
+        let row = audit_row(actor, action, outcome, store::now());
+        // A refusal of the same request has no further row.
+        self.has_noted.set(true);
+        Ok(records::audit::insert(&self.connection, &AuditRow { subject: subject.to_owned(), after, ..row })?)
     }
 
     /// Makes a change and writes its row of the audit log, or neither. A refusal on a known object is written, too.
@@ -202,7 +256,7 @@ impl Operations {
             Err(error) => error,
         };
         drop(transaction);
-        if error.code.is_audited() && !subject.is_empty() {
+        if !subject.is_empty() {
             self.note_refusal(intent.actor, action, subject, error.code)?;
         }
         Err(error)
@@ -259,7 +313,7 @@ fn write_repeatable(
             "a request with this Idempotency-Key has just been carried out; repeat it for its result";
         return Err(OperationError::new(Code::IdempotencyInUse, message));
     }
-    let status = if action.ends_with(".rotate") { 200 } else { 201 };
+    let status = if matches!(action, "key.rotate" | "target.rest" | "target.enable") { 200 } else { 201 };
     let record = IdempotencyRecord { request: repeatable.request, status, subject: subject.to_owned() };
     Ok(records::idempotency::insert(transaction, &repeatable.digest, &record, now)?)
 }

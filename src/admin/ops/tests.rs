@@ -340,7 +340,8 @@ fn a_token_is_known_until_it_expires_or_is_deleted() {
     let new = NewToken { name: "portal".to_owned(), role: Role::Keys, ..NewToken::default() };
     let token = store.operations.create_token(&intent, &new).unwrap();
     let secret = token.secret.unwrap();
-    assert_eq!(store.operations.identify(&secret).unwrap(), Some(("portal".to_owned(), Role::Keys)));
+    let operator = store.operations.identify(&secret).unwrap().unwrap();
+    assert_eq!((operator.name.as_str(), operator.role), ("portal", Role::Keys));
     let over = NewToken { expires_in: Some(Period(0)), ..new };
     let over = store.operations.create_token(&intent, &over).unwrap().secret.unwrap();
     for unknown in [over.as_str(), "cma-", "", &format!("{secret}x")] {

@@ -40,11 +40,15 @@ pub(in crate::admin) fn read(connection: &Connection, id: &str) -> rusqlite::Res
 
 pub(in crate::admin) fn list(
     connection: &Connection,
-    before: i64,
-    limit: i64,
+    accounts: Option<&[String]>,
+    (before, limit): (i64, i64),
 ) -> rusqlite::Result<Vec<AccountRecord>> {
-    let sql = format!("{SELECT} WHERE rowid < ?1 AND deleted IS NULL ORDER BY rowid DESC LIMIT ?2");
-    connection.prepare_cached(&sql)?.query_map([before, limit], record)?.collect()
+    let sql = format!(
+        "{SELECT} WHERE rowid < ?1 AND deleted IS NULL AND (?3 IS NULL OR id IN (SELECT value FROM json_each(?3)))
+         ORDER BY rowid DESC LIMIT ?2"
+    );
+    let accounts = accounts.map(|accounts| json(&accounts));
+    connection.prepare_cached(&sql)?.query_map(params![before, limit, accounts], record)?.collect()
 }
 
 /// Adds an account; its number and revision are given by the store.

@@ -33,6 +33,8 @@ pub(in crate::admin) struct KeyRecord {
 #[derive(Clone, Debug, Default)]
 pub(in crate::admin) struct KeySelection<'a> {
     pub(in crate::admin) account: Option<&'a str>,
+    /// The accounts of which any is wanted.
+    pub(in crate::admin) accounts: Option<&'a [String]>,
     pub(in crate::admin) status: Option<&'a str>,
     pub(in crate::admin) state: Option<&'a str>,
     pub(in crate::admin) origin: Option<&'a str>,
@@ -60,6 +62,7 @@ pub(in crate::admin) fn list(
     let rows = query.query_map(
         named_params! {
             ":account": wanted.account,
+            ":accounts": wanted.accounts.map(|accounts| json(&accounts)),
             ":status": wanted.status,
             ":state": wanted.state,
             ":origin": wanted.origin,
@@ -221,6 +224,7 @@ const SELECT: &str = "SELECT k.*, a.status AS account_status FROM keys k JOIN ac
 
 const SELECTED: &str = "WHERE k.number < :before AND (k.deleted IS NOT NULL) = :deleted
     AND (:account IS NULL OR k.account = :account)
+    AND (:accounts IS NULL OR k.account IN (SELECT value FROM json_each(:accounts)))
     AND (:status IS NULL OR k.status = :status)
     AND (:origin IS NULL OR k.origin = :origin)
     AND (:expires_before IS NULL OR k.expires < :expires_before)

@@ -4,6 +4,7 @@ pub(super) mod accounts;
 pub(super) mod audit;
 pub(super) mod idempotency;
 pub(super) mod keys;
+pub(super) mod targets;
 pub(super) mod tokens;
 
 use rusqlite::types::Type;

@@ -145,6 +145,7 @@ const CIRCUITS = {
   backing_off: "◐ backs off",
   open: "○ open",
   half_open: "◔ half-open",
+  rested: "◌ rested",
 };
 
 const OUTCOMES = { answered: "✓ answered", refused: "△ refused", failed: "✕ failed" };

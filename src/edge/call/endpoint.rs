@@ -23,6 +23,8 @@ pub(in crate::edge) enum Endpoint {
     Credits,
     /// The usage of the account.
     Usage,
+    /// The key itself.
+    Key,
     /// A browser's question whether a script may call another endpoint.
     Preflight,
 }
@@ -63,6 +65,7 @@ pub(in crate::edge) fn find(path: &str) -> Option<(Endpoint, &str)> {
     match below {
         "/credits" => return Some((Endpoint::Credits, "")),
         "/usage" => return Some((Endpoint::Usage, "")),
+        "/key" => return Some((Endpoint::Key, "")),
         _ => {}
     }
     models(below)
@@ -92,6 +95,7 @@ impl Endpoint {
             Self::Model => "model",
             Self::Credits => "credits",
             Self::Usage => "usage",
+            Self::Key => "key",
             Self::Preflight => "preflight",
         }
     }

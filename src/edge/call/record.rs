@@ -12,7 +12,7 @@ use crate::edge::call::context::CallContext;
 use crate::edge::call::endpoint::Endpoint;
 use crate::edge::call::target::{Call, Operation};
 use crate::failure::Failure;
-use crate::observe::{AccessLine, AccessLog, LimitRefusal, Metrics, millis};
+use crate::observe::{AccessLine, AccessLog, LimitRefusal, Metrics, RecentFailures, millis};
 use crate::route::is_model_name;
 
 /// The facts of a client's connection that the access line tells.
@@ -29,6 +29,7 @@ impl CallContext {
         request: &RequestHeader,
         connection: ConnectionInfo<'_>,
         access: &AccessLog,
+        recent: &RecentFailures,
     ) {
         if let Some(metrics) = &self.request.snapshot.metrics {
             self.count(metrics);
@@ -42,6 +43,7 @@ impl CallContext {
         let mut trace = std::mem::take(&mut self.attempts.trace);
         let line = self.line(request, connection);
         access.add(&line);
+        recent.add(&line);
         trace.end(
             &line,
             self.attempts.call.as_ref().map_or(Operation::Infer, |call| call.operation).as_str(),

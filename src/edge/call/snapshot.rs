@@ -32,6 +32,8 @@ pub(in crate::edge) struct Snapshot {
     pub(in crate::edge) operators: Arc<[OperatorToken]>,
     /// The rate limits of new keys.
     pub(in crate::edge) key_defaults: RateLimits,
+    /// The days for which the audit log is kept.
+    pub(in crate::edge) audit_days: u32,
     upstreams: HashMap<Arc<str>, Arc<Upstream>>,
     /// The metrics in which calls are counted; absent if they are off.
     pub(in crate::edge) metrics: Option<Arc<Metrics>>,
@@ -66,6 +68,7 @@ impl Snapshot {
             tenants: Arc::clone(tenants),
             operators: config.admin.iter().flat_map(|admin| admin.tokens.iter().cloned()).collect(),
             key_defaults: config.key_defaults,
+            audit_days: config.audit.keep.0,
             upstreams: config.providers.iter().map(|p| (Arc::clone(&p.name), upstream(p))).collect(),
             metrics: config.metrics.is_on().then(|| Arc::clone(metrics)),
             targets: catalog.entries().iter().map(|entry| (entry.id.clone(), unknown(entry))).collect(),

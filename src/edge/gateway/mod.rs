@@ -1,8 +1,11 @@
 //! The gateway as Pingora's proxy. Each hook only delegates.
 
 pub(in crate::edge) mod connections;
+pub(in crate::edge) mod facts;
 mod listener_names;
+mod operate;
 pub(in crate::edge) mod refused;
+mod rests;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -14,6 +17,7 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
+use parking_lot::Mutex;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::upstreams::peer::HttpPeer;
@@ -37,13 +41,15 @@ use crate::edge::call::target::Operation;
 use crate::edge::call::tenants::Tenants;
 use crate::edge::call::unknown_path;
 use crate::edge::gateway::connections::{ConnectionLimits, ConnectionPermit, Connections};
+use crate::edge::gateway::facts::ProcessFacts;
 use crate::edge::gateway::listener_names::ListenerNames;
 use crate::edge::gateway::refused::Refused;
+use crate::edge::gateway::rests::RestOrders;
 use crate::edge::request::body;
 use crate::edge::request::cors::{self, Preflight};
 use crate::edge::request::headers::{self, Identity};
 use crate::edge::request::plan;
-use crate::edge::respond::account;
+use crate::edge::respond::account::{self, SharedBooks};
 use crate::edge::respond::answer;
 use crate::edge::respond::answer::Local;
 use crate::edge::respond::driver::{self, Driver};
@@ -55,7 +61,7 @@ use crate::edge::wire::streams::{self, StreamPermits};
 use crate::failure::Result;
 use crate::limit::{Limiter, Load, Shed, Weight};
 use crate::meter::{self, Ledger};
-use crate::observe::{self, AccessLog, Metrics, TargetState, Tracer};
+use crate::observe::{self, AccessLog, Metrics, RecentFailures, TargetState, Tracer};
 use crate::protocol::ProtocolId;
 use crate::route::{Circuit, Condition, ModelList, ModelListPage, TargetSnapshot, percent_decoded};
 use crate::store;
@@ -70,6 +76,8 @@ struct Shared {
     quotas: Quotas,
     metrics: Arc<Metrics>,
     access: AccessLog,
+    /// The requests that have failed or were refused lately.
+    recent: RecentFailures,
     tracer: Tracer,
     load: Arc<Load>,
     connections: Arc<Connections>,
@@ -82,6 +90,11 @@ struct Shared {
     /// The state of the configuration.
     config: ArcSwap<ConfigStatus>,
     draining: AtomicBool,
+    facts: Mutex<ProcessFacts>,
+    /// The books that clients read their budgets from.
+    books: SharedBooks,
+    /// The orders of operators about targets.
+    rests: RestOrders,
     /// The pool of connections to providers.
     connector: Connector,
 }
@@ -112,10 +125,14 @@ impl Gateway {
             listeners: ListenerNames::of(&config.listeners),
             config: ArcSwap::default(),
             draining: AtomicBool::new(false),
+            facts: Mutex::default(),
+            books: SharedBooks::open(&config.data).map_err(|e| failed("data", &e))?,
+            rests: RestOrders::default(),
             quotas: Quotas { limiter: Limiter::new(), ledger },
             metrics,
             tracer: Tracer::from_env().map_err(|e| failed("OTEL_*", &e))?,
             connector: Connector::new(),
+            recent: RecentFailures::default(),
             access: AccessLog::open(&config.access_log).map_err(|e| failed("access_log", &e))?,
         })))
     }
@@ -128,6 +145,7 @@ impl Gateway {
         }
         let earlier = self.0.snapshot.load_full();
         let next = Snapshot::new(config, &self.0.metrics, &earlier.tenants, Some(&earlier));
+        self.0.rests.apply(&next.catalog);
         self.0.snapshot.store(Arc::new(next));
         self.0.metrics.reloads.inc();
     }
@@ -193,6 +211,7 @@ impl Gateway {
                     Circuit::BackingOff => TargetState::BackingOff,
                     Circuit::Open => TargetState::Open,
                     Circuit::HalfOpen => TargetState::HalfOpen,
+                    Circuit::Rested => TargetState::Rested,
                 };
                 let is_available = !matches!(target.health.worst(now), Condition::Open(_));
                 (entry.id.as_str(), &*target.provider.name, state, is_available)
@@ -290,7 +309,9 @@ impl Gateway {
         if let Some(metrics) = &self.0.snapshot.load().metrics {
             refused.count(metrics);
         }
-        self.0.access.add(&refused.line(self.0.access.client(refused.client)));
+        let line = refused.line(self.0.access.client(refused.client));
+        self.0.access.add(&line);
+        self.0.recent.add(&line);
     }
 
     /// Admits a request on an HTTP/2 connection, before it has a task of its own.
@@ -375,6 +396,9 @@ impl Gateway {
                 return model.map(Local::Lasting).map(Some);
             }
             Endpoint::Credits => return account::credits(&self.0.quotas.ledger, &grant).await.map(Some),
+            Endpoint::Key => {
+                return account::key(&self.0.quotas.ledger, &self.0.books, &grant).await.map(Some);
+            }
             Endpoint::Usage => return account::usage(&self.0.quotas.ledger, &grant).await.map(Some),
             Endpoint::Call(protocol) => (protocol, Operation::Infer),
             Endpoint::Count(protocol) => (protocol, Operation::Count),
@@ -543,7 +567,7 @@ impl ProxyHttp for Gateway {
             client: self.0.access.client(client),
             listener: listener.and_then(|address| self.0.listeners.name(*address)),
         };
-        ctx.record(session.req_header(), connection, &self.0.access);
+        ctx.record(session.req_header(), connection, &self.0.access, &self.0.recent);
     }
 
     /// Suppresses Pingora's error log. The access line has the same facts, without the client's path and headers.

@@ -24,6 +24,7 @@ pub(in crate::edge) struct Admin {
     gateway: Gateway,
     guard: AdminGuard,
     console: Arc<Console>,
+    view: Arc<RunningGateway>,
     api: AdminApi,
 }
 
@@ -32,6 +33,7 @@ pub(in crate::edge) struct Admin {
 pub(in crate::edge) struct Sampler {
     gateway: Gateway,
     console: Arc<Console>,
+    view: Arc<RunningGateway>,
 }
 
 impl Admin {
@@ -42,18 +44,23 @@ impl Admin {
     pub(in crate::edge) fn new(
         gateway: Gateway,
         settings: &config::AdminListener,
-        view: RunningGateway,
+        view: Arc<RunningGateway>,
+        api: &AdminApi,
     ) -> Result<Self, auth::StoreError> {
         let is_loopback = settings.is_loopback();
         let guard = AdminGuard::new(settings.token.clone(), is_loopback, settings.names());
         let console = Arc::new(Console::open(view.data())?);
-        let api = AdminApi::new(view, is_loopback || settings.plaintext);
-        Ok(Self { gateway, guard, console, api })
+        let api = api.served(is_loopback || settings.plaintext || settings.tls.is_some());
+        Ok(Self { gateway, guard, console, view, api })
     }
 
     /// Returns the task that has to run besides it.
     pub(in crate::edge) fn sampler(&self) -> Sampler {
-        Sampler { gateway: self.gateway.clone(), console: Arc::clone(&self.console) }
+        Sampler {
+            gateway: self.gateway.clone(),
+            console: Arc::clone(&self.console),
+            view: Arc::clone(&self.view),
+        }
     }
 
     /// Returns the figures of the console, with the store's if they arrive in time.
@@ -73,7 +80,8 @@ impl ServeHttp for Admin {
         if let Some(path) = api::path(request.uri.path()) {
             let path = path.to_owned();
             let is_known = self.guard.is_known_name(field(request, header::HOST));
-            return answer_api(self.api.serve(session, path, is_known).await);
+            let peer = api::network_peer(session, is_known);
+            return answer_api(self.api.serve(session, path, peer).await);
         }
         if request.method != http::Method::GET {
             return answer(405, TEXT, b"only GET\n".to_vec());
@@ -118,6 +126,8 @@ impl Sampler {
         loop {
             ticks.tick().await;
             self.gateway.sample(&self.console);
+            // The times of changes are right although nobody asks.
+            self.view.conditions();
         }
     }
 }
@@ -128,7 +138,7 @@ fn field(request: &RequestHeader, name: HeaderName) -> Option<&str> {
 }
 
 /// Converts an answer of the admin API.
-fn answer_api(from: Answer) -> Response<Vec<u8>> {
+pub(in crate::edge) fn answer_api(from: Answer) -> Response<Vec<u8>> {
     let mut response = answer(from.status, "application/json", from.body);
     let headers = response.headers_mut();
     if from.status == 204 {

@@ -6,12 +6,14 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 
+use crate::admin::{Actor, Operations};
 use crate::config::{
     self, Config, ConfigError, ConfigStatus, LoadOptions, LoadedFile, ProcessSettings, RefusedFile,
     ReloadTrigger, Timeouts,
 };
 use crate::edge::gateway::Gateway;
 use crate::edge::server::certificates::{Certificates, Renewal};
+use crate::edge::server::reload_requests::{ReloadAnswer, ReloadOutcome};
 
 /// The files that are put into effect again on a signal, or once they have changed and are no longer being
 /// written.
@@ -29,6 +31,8 @@ pub(in crate::edge) struct Reload {
     timeouts: Timeouts,
     configuration: Watch,
     pairs: Watch,
+    /// The data folder, whose store has the audit log.
+    data: PathBuf,
 }
 
 /// The file in force, for a comparison with the next one.
@@ -72,6 +76,7 @@ impl Reload {
             timeouts,
             configuration,
             pairs,
+            data: config.data.clone(),
         };
         reload.note_loaded(ReloadTrigger::Start);
         reload.note_certificates();
@@ -85,6 +90,12 @@ impl Reload {
         self.configure(ReloadTrigger::Signal);
         self.pairs.look();
         self.renew();
+    }
+
+    /// Reads the configuration again because an operator has asked for it. The operation writes the audit log.
+    pub(in crate::edge) fn on_request(&mut self) -> ReloadAnswer {
+        self.configuration.look();
+        (self.load(ReloadTrigger::Api), self.gateway.config_status())
     }
 
     /// Checks the files. It is to be called regularly.
@@ -102,22 +113,37 @@ impl Reload {
         self.timeouts
     }
 
+    /// Reads the configuration again without a request, and writes to the audit log what has come of it.
     fn configure(&mut self, trigger: ReloadTrigger) {
-        let Some(file) = &self.file else { return };
+        if self.load(trigger) == ReloadOutcome::Unchanged {
+            return;
+        }
+        let actor = Actor::configuration(self.file.as_deref().unwrap_or(Path::new("")));
+        let noted = Operations::open(&self.data).and_then(|store| store.note_reload(&actor, &self.status));
+        if let Err(error) = noted {
+            log::error!("audit: {error}");
+        }
+    }
+
+    fn load(&mut self, trigger: ReloadTrigger) -> ReloadOutcome {
+        let Some(file) = &self.file else { return ReloadOutcome::Unchanged };
         match read(file, &self.options) {
             Ok((text, config)) => {
                 let next = InForce::of(text, &config);
                 if next.digest == self.in_force.digest && self.status.refused.is_none() {
                     self.gateway.metrics().reloads.inc();
-                    return log::debug!("the configuration has not changed");
+                    log::debug!("the configuration has not changed");
+                    return ReloadOutcome::Unchanged;
                 }
                 self.put_into_effect(next, &config, trigger);
+                ReloadOutcome::Applied
             }
             Err(error) => {
                 self.gateway.metrics().bad_reloads.inc();
                 log::error!("the configuration stays as it was:\n{error}");
                 self.status.refused = Some(RefusedFile::new(&error));
                 self.gateway.note_config(&self.status);
+                ReloadOutcome::Refused
             }
         }
     }
@@ -126,7 +152,7 @@ impl Reload {
     fn put_into_effect(&mut self, next: InForce, config: &Config, trigger: ReloadTrigger) {
         self.gateway.reload(config);
         self.timeouts = config.timeouts;
-        self.certificates.rename(&config.listeners);
+        self.certificates.rename(&config.listeners, config.admin.as_ref());
         self.pairs.files = self.certificates.files();
         let process = ProcessSettings::of(config);
         let pending = self.process.as_ref().map(|started| started.differences(&process));
@@ -165,9 +191,7 @@ impl Reload {
 
     /// Sets the metrics of the certificates' ends.
     fn note_certificates(&self) {
-        for (listener, ends) in self.certificates.ends() {
-            self.gateway.metrics().process.certificate_ends(&listener, ends);
-        }
+        self.gateway.note_certificates(self.certificates.ends().collect());
     }
 }
 

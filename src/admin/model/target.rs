@@ -1,0 +1,59 @@
+//! Targets.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::admin::error::Mistake;
+use crate::route::TargetSnapshot;
+
+use super::Period;
+use super::body::Checked;
+use super::members::{MAX_NOTES_CHARS, check_text};
+
+/// A target: a model at a provider.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Target {
+    /// `target`.
+    pub object: String,
+    /// Its state.
+    #[serde(flatten)]
+    pub snapshot: TargetSnapshot,
+}
+
+/// An order that a target gets no new calls for a while.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["for"]))]
+pub struct NewRest {
+    /// The length of the rest, at most 30 days.
+    #[serde(rename = "for", skip_serializing)]
+    pub period: Option<Period>,
+    /// The reason, for people.
+    pub reason: String,
+}
+
+impl Checked for NewRest {
+    fn check(&self, mistakes: &mut Vec<Mistake>) {
+        match self.period {
+            None => mistakes.push(Mistake::new("for", "is missing: write for example 30m")),
+            Some(Period(0)) => mistakes.push(Mistake::new("for", "is 0; to end a rest, enable the target")),
+            Some(Period(seconds)) if seconds > MAX_REST_SECONDS => {
+                mistakes.push(Mistake::new("for", "is longer than 30d"));
+            }
+            Some(_) => {}
+        }
+        check_text("reason", &self.reason, MAX_NOTES_CHARS, mistakes);
+        if self.reason.contains(char::is_control) {
+            mistakes.push(Mistake::new("reason", "has control characters"));
+        }
+    }
+}
+
+/// The longest rest of a target.
+const MAX_REST_SECONDS: i64 = 30 * 86_400;
+
+impl From<TargetSnapshot> for Target {
+    fn from(snapshot: TargetSnapshot) -> Self {
+        Self { object: "target".to_owned(), snapshot }
+    }
+}
