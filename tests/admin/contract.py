@@ -17,7 +17,7 @@ from openapi_spec_validator import validate
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
-DOCUMENT, WORK, RUNDIR = (pathlib.Path(argument) for argument in sys.argv[1:])
+DOCUMENT, WORK, RUNDIR = (pathlib.Path(argument).resolve() for argument in sys.argv[1:])
 HERE = pathlib.Path(__file__).parent
 BINARY = os.environ["CROSSMODEL_BIN"]
 EXAMPLES = os.environ.get("ADMIN_EXAMPLES", "25")
