@@ -205,6 +205,8 @@ impl CommandLine {
                 let location = StoreLocation::of_command(self.data.as_deref(), self.config.as_deref())?;
                 stores::create(&location.folder, *format, out)
             }
+            // A secret can be hashed where there is no store.
+            Some(Command::Key(keys::KeyCommand::Hash(hash))) => hash.run(out),
             Some(Command::Key(command)) => {
                 let defaults =
                     if command.makes_keys() { self.key_defaults()? } else { RateLimits::default() };

@@ -6,6 +6,7 @@
 mod admin;
 mod build;
 mod cors;
+mod declared;
 mod error;
 mod first_run;
 mod load;
@@ -23,6 +24,9 @@ mod warning;
 
 pub use admin::{AdminListener, AdminSettings};
 pub use cors::{Cors, CorsMembers, CorsSettings, OriginSettings, Origins};
+pub use declared::{
+    AccountSettings, BudgetSettings, Declarations, DeclaredAccount, DeclaredKey, DollarSetting, KeySettings,
+};
 pub use error::{ConfigError, Problem};
 pub use first_run::DEMO;
 pub use loaded::{Config, Listener};
@@ -34,6 +38,7 @@ pub use settings::{
     BillingMode, KeyDefaults, Limits, ListenerSettings, RateSetting, Settings, Switch, Timeouts, TlsFiles,
 };
 pub use status::{
-    ConfigStatus, LoadedFile, ProcessSettings, RefusedFile, ReloadTrigger, changed_sections, sha256,
+    ConfigStatus, DeclaredStatus, LoadedFile, ProcessSettings, RefusedFile, ReloadTrigger, changed_sections,
+    sha256,
 };
 pub use warning::Warning;

@@ -14,7 +14,7 @@ use crate::observe::AccessLogSettings;
 use crate::provider::ProviderSettings;
 use crate::route::ModelSettings;
 
-use super::{AdminSettings, CorsSettings};
+use super::{AccountSettings, AdminSettings, CorsSettings, KeySettings};
 
 /// The configuration of a CrossModel gateway.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -59,6 +59,13 @@ pub struct Settings {
     pub key_defaults: KeyDefaults,
     /// Aliases of models for every key: `name: vendor/model`, or `prefix*: vendor/model`.
     pub aliases: Aliases,
+    /// The owner of the keys and accounts that this file declares: a gateway changes no object of another instance.
+    /// Default: the path of the file.
+    pub instance: Option<Located<String>>,
+    /// Accounts that are made and kept as they are written here.
+    pub accounts: Vec<Located<AccountSettings>>,
+    /// Keys that are made and kept as they are written here.
+    pub keys: Vec<Located<KeySettings>>,
 }
 
 /// The rate limits of new keys, per minute.
@@ -87,11 +94,18 @@ impl KeyDefaults {
     /// Returns the rate limits of a new key.
     #[must_use]
     pub fn rate(self) -> RateLimits {
-        let limit = |setting| match setting {
-            RateSetting::Unlimited => None,
-            RateSetting::Limit(limit) => Some(limit.get()),
-        };
-        RateLimits { rpm: limit(self.rpm), tpm: limit(self.tpm) }
+        RateLimits { rpm: self.rpm.limit(), tpm: self.tpm.limit() }
+    }
+}
+
+impl RateSetting {
+    /// Returns the limit; `None` if there is none.
+    #[must_use]
+    pub fn limit(self) -> Option<u32> {
+        match self {
+            Self::Unlimited => None,
+            Self::Limit(limit) => Some(limit.get()),
+        }
     }
 }
 

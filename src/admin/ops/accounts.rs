@@ -6,10 +6,12 @@ use crate::admin::error::{Code, OperationError, OperationResult};
 use crate::admin::model::{Account, AccountPatch, List, Moment, NewAccount, Usd, WalletView};
 use crate::admin::records;
 use crate::admin::records::accounts::AccountRecord;
+use crate::admin::records::declaration::Ownership;
 use crate::auth::Status;
 use crate::meter::Wallet;
 use crate::money::Amount;
 
+use super::managed::{check_deletion, check_members};
 use super::operations::{Actor, Changed, Intent, Operations, checked, etag, merge};
 use super::page::Page;
 
@@ -51,6 +53,7 @@ impl Operations {
                 low_balance: new.low_balance_usd.map(|Usd(amount)| amount),
                 tags: new.tags.clone(),
                 origin: intent.actor.origin(),
+                owner: Ownership::default(),
                 created: now,
                 created_by: intent.actor.name.clone(),
                 deleted: None,
@@ -79,7 +82,10 @@ impl Operations {
             let before = known(transaction, id)?;
             intent.expect("account", &etag(before.revision))?;
             let mut after = before.clone();
-            after.status = patch.status.unwrap_or(after.status);
+            if let Some(status) = patch.status {
+                after.status = status;
+                after.owner = after.owner.after_status();
+            }
             if let Some(name) = &patch.name {
                 after.name.clone_from(name);
             }
@@ -89,10 +95,12 @@ impl Operations {
             if let Some(tags) = &patch.tags {
                 merge(&mut after.tags, tags.as_ref());
             }
+            let owner = before.owner.clone();
             let earlier = object(transaction, before)?;
             let planned = object(transaction, after.clone())?;
             let changed = Changed::new(id, Some(id), (Some(&earlier), Some(&planned)), ());
-            if changed.is_empty() {
+            check_members(&format!("account '{id}'"), &owner, &changed)?;
+            if changed.is_empty() && after.owner == owner {
                 return Ok(changed.with(earlier));
             }
             records::accounts::update(transaction, &after)?;
@@ -122,6 +130,7 @@ impl Operations {
         self.change(intent, ("account.delete", id), |transaction, now| {
             let before = known(transaction, id)?;
             intent.expect("account", &etag(before.revision))?;
+            check_deletion(&format!("account '{id}'"), &before.owner)?;
             let earlier = object(transaction, before.clone())?;
             if earlier.keys > 0 {
                 let message = format!("account '{id}' has {} keys; delete or move them first", earlier.keys);
@@ -150,7 +159,7 @@ pub(super) fn known(connection: &Connection, id: &str) -> OperationResult<Accoun
     records::accounts::read(connection, id)?.ok_or_else(|| OperationError::not_found("account", id))
 }
 
-fn object(connection: &Connection, account: AccountRecord) -> OperationResult<Account> {
+pub(super) fn object(connection: &Connection, account: AccountRecord) -> OperationResult<Account> {
     let wallet = Wallet::read(connection, &account.id)?;
     let keys = records::keys::count(connection, &account.id)?;
     Ok(Account {

@@ -42,7 +42,8 @@ struct InForce {
 impl InForce {
     fn of(text: String, config: &Config) -> Self {
         let secrets = config.providers.iter().flat_map(|provider| provider.secrets()).map(str::as_bytes);
-        let digest = config::sha256(std::iter::once(text.as_bytes()).chain(secrets));
+        let keys = config.declarations.keys.iter().map(|key| key.digest.0.as_slice());
+        let digest = config::sha256(std::iter::once(text.as_bytes()).chain(secrets).chain(keys));
         Self { text, digest }
     }
 }
@@ -111,20 +112,26 @@ impl Reload {
                     self.gateway.metrics().reloads.inc();
                     return log::debug!("the configuration has not changed");
                 }
-                self.put_into_effect(next, &config, trigger);
+                match self.gateway.reload(&config) {
+                    Ok(()) => self.put_into_effect(next, &config, trigger),
+                    Err(error) => self.refuse(&error),
+                }
             }
-            Err(error) => {
-                self.gateway.metrics().bad_reloads.inc();
-                log::error!("the configuration stays as it was:\n{error}");
-                self.status.refused = Some(RefusedFile::new(&error));
-                self.gateway.note_config(&self.status);
-            }
+            Err(error) => self.refuse(&error),
         }
     }
 
-    /// Puts a configuration into effect, and tells what has changed and what needs a new process.
+    /// Tells of a file that is not put into effect.
+    fn refuse(&mut self, error: &ConfigError) {
+        self.gateway.metrics().bad_reloads.inc();
+        log::error!("the configuration stays as it was:\n{error}");
+        self.status.refused = Some(RefusedFile::new(error));
+        self.gateway.note_config(&self.status);
+    }
+
+    /// Puts the rest of a configuration into effect that the gateway has, and tells what has changed and what needs a new
+    /// process.
     fn put_into_effect(&mut self, next: InForce, config: &Config, trigger: ReloadTrigger) {
-        self.gateway.reload(config);
         self.timeouts = config.timeouts;
         self.certificates.rename(&config.listeners);
         self.pairs.files = self.certificates.files();
