@@ -19,7 +19,7 @@ use crate::money::Amount;
 use crate::route::{MAX_NAME_BYTES, is_model_name};
 
 use super::error::Problem;
-use super::settings::RateSetting;
+use super::rate::RateSetting;
 
 /// An account that the file declares.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]

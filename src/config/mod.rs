@@ -14,6 +14,7 @@ mod loaded;
 mod node;
 mod options;
 mod places;
+mod rate;
 mod retirement;
 mod schema;
 mod secret;
@@ -32,10 +33,11 @@ pub use first_run::DEMO;
 pub use loaded::{Config, Listener};
 pub use options::LoadOptions;
 pub use places::{Places, key_defaults};
+pub use rate::RateSetting;
 pub use schema::schema;
 pub use secret::{Exposed, SecretReference, SecretSource};
 pub use settings::{
-    BillingMode, KeyDefaults, Limits, ListenerSettings, RateSetting, Settings, Switch, Timeouts, TlsFiles,
+    BillingMode, KeyDefaults, Limits, ListenerSettings, Settings, Switch, Timeouts, TlsFiles,
 };
 pub use status::{
     ConfigStatus, DeclaredStatus, LoadedFile, ProcessSettings, RefusedFile, ReloadTrigger, changed_sections,

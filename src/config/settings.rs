@@ -1,7 +1,6 @@
 //! The top level of the configuration file, and the settings that belong to no other module.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use crate::observe::AccessLogSettings;
 use crate::provider::ProviderSettings;
 use crate::route::ModelSettings;
 
-use super::{AccountSettings, AdminSettings, CorsSettings, KeySettings};
+use super::{AccountSettings, AdminSettings, CorsSettings, KeySettings, RateSetting};
 
 /// The configuration of a CrossModel gateway.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -78,34 +77,11 @@ pub struct KeyDefaults {
     pub tpm: RateSetting,
 }
 
-/// A rate limit, or none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum RateSetting {
-    /// No limit.
-    #[default]
-    Unlimited,
-    /// At most so many in a minute.
-    #[serde(untagged)]
-    Limit(NonZeroU32),
-}
-
 impl KeyDefaults {
     /// Returns the rate limits of a new key.
     #[must_use]
     pub fn rate(self) -> RateLimits {
         RateLimits { rpm: self.rpm.limit(), tpm: self.tpm.limit() }
-    }
-}
-
-impl RateSetting {
-    /// Returns the limit; `None` if there is none.
-    #[must_use]
-    pub fn limit(self) -> Option<u32> {
-        match self {
-            Self::Unlimited => None,
-            Self::Limit(limit) => Some(limit.get()),
-        }
     }
 }
 

@@ -33,13 +33,13 @@ const LAYERS: &[(&str, &[&str])] = &[
             "repeated",
         ],
     ),
-    ("console", &["auth", "limit", "meter", "money", "observe", "repeated", "route"]),
     ("translate", &["canon", "failure", "json", "protocol", "sse"]),
     (
         "config",
         &["auth", "demo", "located", "meter", "money", "observe", "private", "protocol", "provider", "route"],
     ),
     ("admin", &["auth", "config", "meter", "money", "route", "store"]),
+    ("console", &["admin", "auth", "config", "limit", "meter", "money", "observe", "repeated", "route"]),
     (
         "edge",
         &[

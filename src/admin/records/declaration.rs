@@ -1,4 +1,4 @@
-//! What a configuration file says of an object that it declares.
+//! The hold of configuration files on the objects that they declare.
 
 use rusqlite::{Connection, Row, params};
 use serde::{Deserialize, Serialize};

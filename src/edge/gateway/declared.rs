@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use arc_swap::ArcSwap;
 
-use crate::admin::{OperationResult, Operations};
+use crate::admin::{DeclaredObjects, OperationResult, Operations};
 use crate::config::{Config, ConfigError, Declarations, DeclaredStatus};
 
 /// The declarations in force, and the store that follows them.
@@ -37,22 +37,28 @@ impl DeclaredStore {
         Ok(())
     }
 
+    /// Returns the owner of the declared objects, without their state.
+    pub(in crate::edge) fn owner(&self) -> DeclaredStatus {
+        let declarations = self.in_force.load();
+        let instance = if declarations.is_empty() { String::new() } else { declarations.instance.clone() };
+        DeclaredStatus { instance, ..DeclaredStatus::default() }
+    }
+
     /// Returns the state of the declared objects. It is empty if nothing is declared, or if the store cannot be read.
     pub(in crate::edge) fn status(&self) -> DeclaredStatus {
-        let declarations = self.in_force.load();
-        if declarations.is_empty() {
-            return DeclaredStatus::default();
+        let owner = self.owner();
+        if owner.instance.is_empty() {
+            return owner;
         }
-        let read = || Operations::open_to_read(&self.folder)?.declared_objects(&declarations.instance);
-        let objects = read().unwrap_or_else(|error| {
-            log::warn!("the declared keys and accounts cannot be read: {error}");
-            Default::default()
-        });
-        DeclaredStatus {
-            instance: declarations.instance.clone(),
-            accounts: objects.accounts,
-            keys: objects.keys,
-            disabled_although_declared: objects.disabled,
+        let read = || Operations::open_to_read(&self.folder)?.declared_objects(&owner.instance);
+        match read() {
+            Ok(DeclaredObjects { accounts, keys, disabled }) => {
+                DeclaredStatus { accounts, keys, disabled_although_declared: disabled, ..owner }
+            }
+            Err(error) => {
+                log::warn!("the declared keys and accounts cannot be read: {error}");
+                owner
+            }
         }
     }
 }

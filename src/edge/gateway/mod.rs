@@ -157,7 +157,8 @@ impl Gateway {
         let loaded = status.in_force.as_ref().map_or(0, |file| file.loaded_at.as_second());
         let (refused, restart) = (status.refused.is_some(), !status.restart_required.is_empty());
         self.0.metrics.process.config(loaded, refused, restart);
-        self.0.config.store(Arc::new(status.clone()));
+        let declared = self.0.declared.owner();
+        self.0.config.store(Arc::new(ConfigStatus { declared, ..status.clone() }));
     }
 
     /// Returns the state of the configuration. May take as long as a disk does.
@@ -223,7 +224,9 @@ impl Gateway {
     /// Passes the gateway's parts to the console.
     pub(in crate::edge) fn show<T>(&self, look: impl FnOnce(&Sources<'_>) -> T) -> T {
         let snapshot = self.0.snapshot.load();
+        let config = self.0.config.load();
         look(&Sources {
+            config: &config,
             catalog: &snapshot.catalog,
             key_table: &self.0.key_table,
             limiter: &self.0.quotas.limiter,
