@@ -90,6 +90,15 @@ pub struct RateLimits {
     pub tpm: Option<u32>,
 }
 
+/// The longest name of a key, an account or a tag, in characters.
+pub const MAX_NAME_CHARS: usize = 64;
+
+/// The longest notes of a key, in characters.
+pub const MAX_NOTES_CHARS: usize = 200;
+
+/// The most tags of a key or an account.
+pub const MAX_TAG_COUNT: usize = 8;
+
 /// The right to make one call.
 pub type Grant = Arc<Key>;
 

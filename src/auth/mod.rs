@@ -17,7 +17,9 @@ pub use crate::store::StoreError;
 pub use aliases::Aliases;
 pub use bearer::bearer_token;
 pub use budget::{Budget, BudgetOwner, Period};
-pub use key::{Grant, Key, KeySecret, RateLimits, Rights, Status};
+pub use key::{
+    Grant, Key, KeySecret, MAX_NAME_CHARS, MAX_NOTES_CHARS, MAX_TAG_COUNT, RateLimits, Rights, Status,
+};
 pub use key_table::KeyTable;
 pub use operator::{AccountScope, Operator, OperatorToken, Role};
 pub(crate) use secret::random;

@@ -49,6 +49,11 @@ pub(super) enum KeyCommand {
     /// Finds the key of a secret: the secret itself on standard input (`-`), its SHA-256, or its last four characters.
     #[command(after_help = "Examples:\n  crossmodel key find -\n  crossmodel key find x9Qz")]
     Find(Find),
+    /// Prints the SHA-256 of a secret on standard input, for `sha256` of a key in the configuration file.
+    #[command(
+        after_help = "Examples:\n  crossmodel key hash -\n\nMake a secret with: echo \"cm-$(openssl rand -hex 20)\""
+    )]
+    Hash(HashArguments),
     /// Shows one key.
     #[command(after_help = "Examples:\n  crossmodel key show key_0123")]
     Show(One),
@@ -169,6 +174,13 @@ pub(super) struct Find {
     format: OutputFormat,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct HashArguments {
+    /// `-`: the secret is on standard input.
+    #[arg(value_parser = ["-"])]
+    secret: String,
+}
+
 /// A limit, or none.
 #[derive(Clone, Copy, Debug)]
 struct Limit<T>(Option<T>);
@@ -216,7 +228,7 @@ impl KeyCommand {
 
     /// Whether the command changes nothing.
     pub(super) fn only_reads(&self) -> bool {
-        matches!(self, Self::List(_) | Self::Show(_) | Self::Find(_))
+        matches!(self, Self::List(_) | Self::Show(_) | Self::Find(_) | Self::Hash(_))
     }
 
     pub(super) fn run(&self, client: &Client, out: &mut dyn Write) -> Result<(), CommandError> {
@@ -226,6 +238,7 @@ impl KeyCommand {
             Self::Rotate(rotate) => rotate.run(client, out),
             Self::List(list) => list.run(client, out),
             Self::Find(find) => find.run(client, out),
+            Self::Hash(hash) => hash.run(out),
             Self::Show(one) => one.show(client.get(&object_path(KEYS, &one.id))?, out),
             Self::Disable(one) => one.set_status(client, Status::Disabled, out),
             Self::Enable(one) => one.set_status(client, Status::Active, out),
@@ -319,14 +332,7 @@ impl ListArguments {
 impl Find {
     fn run(&self, client: &Client, out: &mut dyn Write) -> Result<(), CommandError> {
         let lookup = match self.what.as_str() {
-            "-" => {
-                let mut secret = String::new();
-                std::io::stdin().read_line(&mut secret)?;
-                let wrong =
-                    || CommandError::Usage("this is no secret of a key: it begins with cm-".to_owned());
-                let digest = Digest::of(secret.trim()).ok_or_else(wrong)?;
-                KeyLookup { sha256: Some(digest.to_hex()), hint: None }
-            }
+            "-" => KeyLookup { sha256: Some(read_digest()?.to_hex()), hint: None },
             digest if digest.len() == 64 => KeyLookup { sha256: Some(digest.to_owned()), hint: None },
             hint => KeyLookup { sha256: None, hint: Some(hint.to_owned()) },
         };
@@ -336,6 +342,25 @@ impl Find {
         }
         self.format.list(&found.data, HEADINGS, row, out)
     }
+}
+
+impl HashArguments {
+    /// Prints the digest of a secret.
+    ///
+    /// # Errors
+    /// Fails if standard input has none.
+    pub(super) fn run(&self, out: &mut dyn Write) -> Result<(), CommandError> {
+        writeln!(out, "{}", read_digest()?.to_hex())?;
+        Ok(())
+    }
+}
+
+/// Returns the digest of the secret on standard input.
+fn read_digest() -> Result<Digest, CommandError> {
+    let mut secret = String::new();
+    std::io::stdin().read_line(&mut secret)?;
+    let form = "this is no secret of a key: it is cm- and 40 letters and digits";
+    Digest::of(secret.trim()).ok_or_else(|| CommandError::Usage(form.to_owned()))
 }
 
 /// Returns the models of arguments: `None` if none are named, and `Some(None)` for all models.

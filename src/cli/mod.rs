@@ -214,6 +214,8 @@ impl CommandLine {
                 self.gateway.expect_none("store")?;
                 command.run(&self.location()?.folder, out)
             }
+            // A secret can be hashed where there is no store.
+            Some(Command::Key(keys::KeyCommand::Hash(hash))) => hash.run(out),
             Some(Command::Store(command)) => command.run(&self.store("store", quiet)?, out),
             Some(Command::Status(format)) => status::show(&self.process(quiet)?, *format, out),
             Some(Command::Config(command)) => command.run(&self.process(quiet)?, out),

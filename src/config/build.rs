@@ -26,6 +26,7 @@ use crate::route::{
 
 use super::admin::OperatorSettings;
 use super::cors::{Cors, CorsSettings, OriginSettings, Origins, is_origin};
+use super::declared::{DeclarationSettings, Declarations};
 use super::error::Problem;
 use super::first_run::{self, DEMO, demo_models};
 use super::secret::{Exposed, SecretReference, SecretSource};
@@ -49,6 +50,8 @@ pub(super) struct BuildInput<'a> {
     pub(super) declared: &'a DeclaredNames<'a>,
     /// The folder from which relative paths are taken.
     pub(super) folder: &'a Path,
+    /// The file, if there is one.
+    pub(super) file: Option<&'a Path>,
     /// The options that go before the file.
     pub(super) options: &'a LoadOptions,
 }
@@ -103,6 +106,9 @@ pub(super) fn build(
     let listeners = build.listeners(settings.listen);
     let admin = build.admin(settings.admin, variable);
     let cors = build.cors(settings.cors);
+    let declared =
+        DeclarationSettings { instance: settings.instance, accounts: settings.accounts, keys: settings.keys };
+    let declarations = build.declarations(declared, input.file, variable);
     let data = input.folder.join(settings.data.unwrap_or_else(|| PathBuf::from(DEFAULT_DATA)));
     Some(Config {
         listeners,
@@ -119,6 +125,7 @@ pub(super) fn build(
         timeouts: settings.timeouts,
         catalog: Catalog::new(entries, settings.aliases),
         providers: build.providers.into_values().collect(),
+        declarations,
         demo,
         exposed: build.exposed,
         references: build.references.unwrap_or_default(),
@@ -482,6 +489,23 @@ impl Build<'_> {
             tokens.extend(token.map(|token| OperatorToken { name, role, token, accounts }));
         }
         tokens
+    }
+
+    /// Checks the keys and accounts that the file declares.
+    fn declarations(
+        &mut self,
+        settings: DeclarationSettings,
+        file: Option<&Path>,
+        variable: &impl Fn(&str) -> Option<String>,
+    ) -> Declarations {
+        let file = file.map(|file| std::path::absolute(file).unwrap_or_else(|_| file.to_owned()));
+        let all_are_read = self.references.is_none();
+        let mut secret = |setting: &str, reference: &Located<String>| {
+            self.secret(setting, reference, variable).filter(|_| all_are_read)
+        };
+        let (declarations, problems) = Declarations::build(settings, file, &mut secret);
+        self.problems.extend(problems);
+        declarations
     }
 
     /// Returns the settings of the access log. The data folder is made at the start, and any other has to exist.

@@ -11,6 +11,7 @@ use crate::route::Catalog;
 use super::admin::AdminListener;
 use super::audit::AuditSettings;
 use super::cors::Cors;
+use super::declared::Declarations;
 use super::options::LoadOptions;
 use super::secret::{Exposed, SecretReference};
 use super::settings::{BillingMode, Limits, Switch, Timeouts};
@@ -47,6 +48,8 @@ pub struct Config {
     pub providers: Vec<Arc<Provider>>,
     /// All models.
     pub catalog: Catalog,
+    /// The keys and accounts that are declared.
+    pub declarations: Declarations,
     /// The port of the built-in provider, if it is in use.
     pub demo: Option<u16>,
     /// Files with secrets that users other than the gateway's may use.

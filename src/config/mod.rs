@@ -7,6 +7,7 @@ mod admin;
 mod audit;
 mod build;
 mod cors;
+mod declared;
 mod error;
 mod first_run;
 mod load;
@@ -14,6 +15,7 @@ mod loaded;
 mod node;
 mod options;
 mod places;
+mod rate;
 mod retirement;
 mod schema;
 mod secret;
@@ -26,18 +28,21 @@ mod warning;
 pub use admin::{AdminListener, AdminSettings};
 pub use audit::{AuditSettings, Days};
 pub use cors::{Cors, CorsMembers, CorsSettings, OriginSettings, Origins};
+pub use declared::{
+    AccountSettings, BudgetSettings, Declarations, DeclaredAccount, DeclaredKey, DollarSetting, KeySettings,
+};
 pub use error::{ConfigError, Problem};
 pub use first_run::DEMO;
 pub use loaded::{Config, Listener};
 pub use options::LoadOptions;
 pub use places::{Places, key_defaults};
+pub use rate::RateSetting;
 pub use schema::schema;
 pub use secret::{Exposed, SecretReference, SecretSource};
-pub use settings::{
-    BillingMode, KeyDefaults, Limits, ListenerSettings, RateSetting, Settings, Switch, Timeouts,
-};
+pub use settings::{BillingMode, KeyDefaults, Limits, ListenerSettings, Settings, Switch, Timeouts};
 pub use status::{
-    ConfigStatus, LoadedFile, ProcessSettings, RefusedFile, ReloadTrigger, changed_sections, sha256,
+    ConfigStatus, DeclaredStatus, LoadedFile, ProcessSettings, RefusedFile, ReloadTrigger, changed_sections,
+    sha256,
 };
 pub use tls::TlsFiles;
 pub use warning::Warning;

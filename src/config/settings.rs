@@ -1,7 +1,6 @@
 //! The top level of the configuration file, and the settings that belong to no other module.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use crate::provider::ProviderSettings;
 use crate::route::ModelSettings;
 
 use super::tls::TlsFiles;
-use super::{AdminSettings, AuditSettings, CorsSettings};
+use super::{AccountSettings, AdminSettings, AuditSettings, CorsSettings, KeySettings, RateSetting};
 
 /// The configuration of a CrossModel gateway.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -62,6 +61,13 @@ pub struct Settings {
     pub key_defaults: KeyDefaults,
     /// Aliases of models for every key: `name: vendor/model`, or `prefix*: vendor/model`.
     pub aliases: Aliases,
+    /// The owner of the keys and accounts that this file declares: a gateway changes no object of another instance.
+    /// Default: the path of the file.
+    pub instance: Option<Located<String>>,
+    /// Accounts that are made and kept as they are written here.
+    pub accounts: Vec<Located<AccountSettings>>,
+    /// Keys that are made and kept as they are written here.
+    pub keys: Vec<Located<KeySettings>>,
 }
 
 /// The rate limits of new keys, per minute.
@@ -74,27 +80,11 @@ pub struct KeyDefaults {
     pub tpm: RateSetting,
 }
 
-/// A rate limit, or none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum RateSetting {
-    /// No limit.
-    #[default]
-    Unlimited,
-    /// At most so many in a minute.
-    #[serde(untagged)]
-    Limit(NonZeroU32),
-}
-
 impl KeyDefaults {
     /// Returns the rate limits of a new key.
     #[must_use]
     pub fn rate(self) -> RateLimits {
-        let limit = |setting| match setting {
-            RateSetting::Unlimited => None,
-            RateSetting::Limit(limit) => Some(limit.get()),
-        };
-        RateLimits { rpm: limit(self.rpm), tpm: limit(self.tpm) }
+        RateLimits { rpm: self.rpm.limit(), tpm: self.tpm.limit() }
     }
 }
 

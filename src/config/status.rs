@@ -25,6 +25,21 @@ pub struct ConfigStatus {
     pub restart_required: Vec<&'static str>,
     /// The traps in the configuration in force.
     pub warnings: Vec<String>,
+    /// The keys and accounts that the configuration in force declares.
+    pub declared: DeclaredStatus,
+}
+
+/// The state of the keys and accounts that a configuration declares.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct DeclaredStatus {
+    /// The owner of these objects in the store; empty if there are none.
+    pub instance: String,
+    /// The number of accounts.
+    pub accounts: usize,
+    /// The number of keys.
+    pub keys: usize,
+    /// The ids of those that an operator has disabled: they stay so until somebody enables them.
+    pub disabled_although_declared: Vec<String>,
 }
 
 /// A file that was put into effect.

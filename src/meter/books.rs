@@ -106,6 +106,26 @@ impl Books {
         budgets::budgets(&self.0, owner)
     }
 
+    /// Returns the budgets of a key or an account, with their states; none for an unknown owner.
+    ///
+    /// # Errors
+    /// Fails if the store cannot be read.
+    pub fn budgets_if_any(&self, owner: (BudgetOwner, &str)) -> Result<Vec<BudgetState>, StoreError> {
+        match self.budgets(owner) {
+            Err(StoreError::NotFound(_)) => Ok(Vec::new()),
+            budgets => budgets,
+        }
+    }
+
+    /// Returns the time for which a balance of an account lasts at the mean cost of its last days, in seconds; `None` if
+    /// nothing was spent.
+    ///
+    /// # Errors
+    /// Fails if the store cannot be read.
+    pub fn lasts(&self, account: &str, balance: Amount) -> Result<Option<u64>, StoreError> {
+        Ok(report::lasts(&self.0, account, balance, store::now())?)
+    }
+
     /// Reads the usage of an account, or of one of its keys, by now.
     ///
     /// # Errors

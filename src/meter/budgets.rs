@@ -88,7 +88,7 @@ pub fn set_budgets(
     (owner, id): (BudgetOwner, &str),
     budgets: &[NewBudget],
 ) -> Result<(), StoreError> {
-    check(budgets)?;
+    check_budgets(budgets)?;
     check_owner(connection, owner, id)?;
     for budget in list(connection, (owner, id), store::now())? {
         let stays = |new: &NewBudget| (new.period, new.is_hard) == (budget.period, budget.is_hard);
@@ -111,7 +111,11 @@ pub fn budgets(
     Ok(list(connection, (owner, id), store::now())?)
 }
 
-fn check(budgets: &[NewBudget]) -> Result<(), StoreError> {
+/// Checks budgets that one key or account is to have.
+///
+/// # Errors
+/// Fails with [`StoreError::Invalid`] for budgets that cannot be.
+pub fn check_budgets(budgets: &[NewBudget]) -> Result<(), StoreError> {
     let invalid = |why: String| Err(StoreError::Invalid(why));
     if budgets.len() > MAX_BUDGETS {
         return invalid(format!(

@@ -352,6 +352,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("6_admin.sql"),
     include_str!("7_money.sql"),
     include_str!("8_targets.sql"),
+    include_str!("9_declared.sql"),
 ];
 
 #[cfg(test)]

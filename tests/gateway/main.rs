@@ -27,6 +27,7 @@ mod console;
 mod continuity;
 mod corpus;
 mod cors;
+mod declared;
 mod demo;
 mod differential;
 mod doctor;

@@ -4,11 +4,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::admin::error::Mistake;
-use crate::auth::Status;
+use crate::auth::{MAX_NOTES_CHARS, Status};
 use crate::money::Amount;
 
 use super::body::Checked;
-use super::members::{MAX_NOTES_CHARS, check_name, check_tags, check_text, nullable};
+use super::members::{check_name, check_tags, check_text, nullable};
 use super::{Budget, Moment, NewBudget, Origin, Tags, Usd};
 
 /// An account.

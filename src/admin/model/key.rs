@@ -4,11 +4,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::admin::error::Mistake;
-use crate::auth::{self, Aliases, Digest, Status};
+use crate::auth::{self, Aliases, Digest, MAX_NOTES_CHARS, Status};
 use crate::route::{MAX_NAME_BYTES, is_model_name};
 
 use super::body::Checked;
-use super::members::{MAX_NOTES_CHARS, check_name, check_tags, check_text, nullable};
+use super::members::{check_name, check_tags, check_text, nullable};
 use super::{Budget, Moment, NewBudget, Origin, Period, Tags, Usd};
 
 /// A key.

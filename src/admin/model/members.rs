@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::admin::error::Mistake;
+use crate::auth::{MAX_NAME_CHARS, MAX_TAG_COUNT};
 
 /// Tags of an object: names and values.
 pub type Tags = BTreeMap<String, String>;
@@ -74,12 +75,3 @@ pub(super) fn check_tags(tags: &Tags, mistakes: &mut Vec<Mistake>) {
         }
     }
 }
-
-/// The longest name, in characters.
-const MAX_NAME_CHARS: usize = 64;
-
-/// The longest notes, in characters.
-pub(super) const MAX_NOTES_CHARS: usize = 200;
-
-/// The most tags of an object.
-const MAX_TAG_COUNT: usize = 8;

@@ -4,11 +4,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::admin::error::Mistake;
+use crate::auth::MAX_NOTES_CHARS;
 use crate::route::TargetSnapshot;
 
 use super::Period;
 use super::body::Checked;
-use super::members::{MAX_NOTES_CHARS, check_text};
+use super::members::check_text;
 
 /// A target: a model at a provider.
 #[derive(Clone, Debug, Serialize, JsonSchema)]

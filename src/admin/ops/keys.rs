@@ -7,12 +7,14 @@ use crate::admin::model::{
     Key, KeyLookup, KeyPatch, KeyState, List, Moment, NewBudget, NewKey, Rotation, Usd,
 };
 use crate::admin::records;
+use crate::admin::records::declaration::Ownership;
 use crate::admin::records::keys::{KeyRecord, KeySelection};
 use crate::auth::{Aliases, BudgetOwner, Digest, Period, RateLimits, Rights, Secret, Status, random_id};
 use crate::meter::DEFAULT_ALERT;
 use crate::store;
 
 use super::accounts::ensure_default;
+use super::managed::{check_deletion, check_members};
 use super::operations::{Actor, Changed, Intent, Operations, checked, etag, expiry, merge};
 use super::owned_budgets;
 use super::page::Page;
@@ -143,6 +145,7 @@ impl Operations {
                 tags: new.tags.clone(),
                 notes: new.notes.clone(),
                 origin: actor.origin(),
+                owner: Ownership::default(),
                 created: now,
                 created_by: actor.name.clone(),
                 expires: expiry(new.expires_at, new.expires_in, now),
@@ -187,7 +190,8 @@ impl Operations {
             }
             let planned = object(transaction, &after, now)?;
             let changed = Changed::new(id, Some(&after.account), (Some(&earlier), Some(&planned)), ());
-            if changed.is_empty() {
+            check_members(&format!("key '{id}'"), &before.owner, &changed)?;
+            if changed.is_empty() && after.owner == before.owner {
                 return Ok(changed.with(earlier));
             }
             records::keys::update(transaction, &after)?;
@@ -220,6 +224,7 @@ impl Operations {
             records::keys::update(transaction, &before)?;
             let made = object(transaction, &known(transaction, id)?, now)?;
             let changed = Changed::new(id, Some(&before.account), (Some(&earlier), Some(&made)), ());
+            check_members(&format!("key '{id}'"), &before.owner, &changed)?;
             Ok(changed.with(Key { secret: Some(secret.expose().to_owned()), ..made }))
         })
     }
@@ -232,6 +237,7 @@ impl Operations {
         self.change(intent, ("key.delete", id), |transaction, now| {
             let before = known(transaction, id)?;
             intent.expect("key", &etag(before.revision))?;
+            check_deletion(&format!("key '{id}'"), &before.owner)?;
             let earlier = object(transaction, &before, now)?;
             records::keys::erase_secrets(transaction, id)?;
             let after = KeyRecord { deleted: Some(now), ..before };
@@ -276,7 +282,10 @@ fn apply(key: &mut KeyRecord, patch: &KeyPatch) {
     if let Some(name) = name {
         key.name.clone_from(name);
     }
-    key.status = status.unwrap_or(key.status);
+    if let Some(status) = *status {
+        key.status = status;
+        key.owner = std::mem::take(&mut key.owner).after_status();
+    }
     if let Some(models) = models {
         key.rights.models.clone_from(models);
     }
@@ -312,7 +321,7 @@ fn known_account(transaction: &Transaction<'_>, id: &str) -> OperationResult<Str
     account.map(|account| account.id).ok_or_else(|| OperationError::not_found("account", id))
 }
 
-fn object(connection: &Connection, key: &KeyRecord, now: i64) -> OperationResult<Key> {
+pub(super) fn object(connection: &Connection, key: &KeyRecord, now: i64) -> OperationResult<Key> {
     let state = match (key.deleted, key.status, key.account_status) {
         (Some(_), ..) => KeyState::Deleted,
         (None, Status::Disabled, _) => KeyState::Disabled,
@@ -354,7 +363,7 @@ fn object(connection: &Connection, key: &KeyRecord, now: i64) -> OperationResult
 }
 
 /// The account of keys for which no account is named.
-const DEFAULT_ACCOUNT: &str = "default";
+pub(super) const DEFAULT_ACCOUNT: &str = "default";
 
 /// The most keys that a lookup finds.
 const MAX_FOUND: i64 = 100;

@@ -4,8 +4,12 @@ mod accounts;
 mod audit;
 mod budgets;
 mod config;
+mod declared;
+#[cfg(test)]
+mod declared_tests;
 mod difference;
 mod keys;
+mod managed;
 mod operations;
 mod owned_budgets;
 mod page;
@@ -17,6 +21,7 @@ mod tokens;
 mod usage;
 
 pub use audit::AuditFilter;
+pub use declared::DeclaredObjects;
 pub use keys::KeyFilter;
 pub use operations::{Actor, Intent, Operations, Repeatable, Replay, Via};
 pub use page::Page;

@@ -1,7 +1,7 @@
 //! The common parts of all operations: the operator, the transaction, and the row of the audit log.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -31,7 +31,7 @@ pub struct Operations {
 /// The operator who asks for an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Actor {
-    /// The name: `token:NAME`, `local:UID` or `cli`.
+    /// The name: `token:NAME`, `local:UID`, `cli` or `config:INSTANCE`.
     pub name: String,
     /// The way by which the request came.
     pub via: Via,
@@ -99,16 +99,20 @@ impl Actor {
         Self { name: "cli".to_owned(), via: Via::Cli, address: None, request_id: None }
     }
 
-    /// Returns the actor of a configuration that was put into effect or refused without a request.
+    /// Returns the operator of a configuration: the instance that owns what it declares, or the file that was put into
+    /// effect or refused.
     #[must_use]
-    pub fn configuration(file: &Path) -> Self {
-        let name = format!("config:{}", file.display());
-        Self { name, via: Via::Config, address: None, request_id: None }
+    pub fn configuration(name: &str) -> Self {
+        Self { name: format!("config:{name}"), via: Via::Config, address: None, request_id: None }
     }
 
     /// Returns the origin of the objects that the operator makes.
     pub(super) fn origin(&self) -> Origin {
-        if self.via == Via::Api { Origin::Api } else { Origin::Cli }
+        match self.via {
+            Via::Api | Via::Socket => Origin::Api,
+            Via::Cli => Origin::Cli,
+            Via::Config => Origin::Config,
+        }
     }
 }
 
@@ -276,13 +280,20 @@ impl<T> Changed<T> {
         Self { subject: subject.to_owned(), account: account.map(str::to_owned), before, after, value }
     }
 
+    /// Returns the names of the members that have changed.
+    pub(super) fn members(&self) -> BTreeSet<&str> {
+        let both = [&self.before, &self.after].into_iter().flatten();
+        both.flat_map(Members::keys).map(String::as_str).collect()
+    }
+
     /// Whether the change leaves the object as it was.
     pub(super) fn is_empty(&self) -> bool {
         self.before.is_none() && self.after.is_none()
     }
 }
 
-fn write_audit<T>(
+/// Writes the row of a change, unless nothing has changed.
+pub(super) fn write_audit<T>(
     transaction: &Transaction<'_>,
     actor: &Actor,
     action: &str,

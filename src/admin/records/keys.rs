@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 use crate::admin::model::{Moment, Origin, SecretView, Tags};
 use crate::auth::{Digest, RateLimits, Rights, Secret, Status};
 
+use super::declaration::Ownership;
 use super::{json, next_revision, parsed, status};
 
 /// A key.
@@ -20,6 +21,7 @@ pub(in crate::admin) struct KeyRecord {
     pub(in crate::admin) tags: Tags,
     pub(in crate::admin) notes: String,
     pub(in crate::admin) origin: Origin,
+    pub(in crate::admin) owner: Ownership,
     pub(in crate::admin) created: i64,
     pub(in crate::admin) created_by: String,
     pub(in crate::admin) expires: Option<i64>,
@@ -49,8 +51,28 @@ pub(in crate::admin) struct KeySelection<'a> {
 }
 
 pub(in crate::admin) fn read(connection: &Connection, id: &str) -> rusqlite::Result<Option<KeyRecord>> {
-    let mut query = connection.prepare_cached(&format!("{SELECT} WHERE k.id = ?1 AND k.deleted IS NULL"))?;
+    Ok(read_any(connection, id)?.filter(|key| key.deleted.is_none()))
+}
+
+/// Reads a key, even one that was deleted.
+pub(in crate::admin) fn read_any(connection: &Connection, id: &str) -> rusqlite::Result<Option<KeyRecord>> {
+    let mut query = connection.prepare_cached(&format!("{SELECT} WHERE k.id = ?1"))?;
     query.query_row([id], record).optional()
+}
+
+/// Returns the keys that an instance owns and that were not deleted.
+pub(in crate::admin) fn owned_by(
+    connection: &Connection,
+    instance: &str,
+) -> rusqlite::Result<Vec<KeyRecord>> {
+    let sql = format!("{SELECT} WHERE k.declared_by = ?1 AND k.deleted IS NULL ORDER BY k.number");
+    connection.prepare_cached(&sql)?.query_map([instance], record)?.collect()
+}
+
+/// Returns the id of the key that has a secret, even one that no longer works.
+pub(in crate::admin) fn holder(connection: &Connection, digest: Digest) -> rusqlite::Result<Option<String>> {
+    let sql = "SELECT key FROM key_secrets WHERE digest = ?1";
+    connection.prepare_cached(sql)?.query_row([digest.0], |row| row.get(0)).optional()
 }
 
 pub(in crate::admin) fn list(
@@ -95,7 +117,8 @@ pub(in crate::admin) fn update(connection: &Connection, key: &KeyRecord) -> rusq
     let mut query = connection.prepare_cached(
         "UPDATE keys SET account = :account, name = :name, status = :status, models = :models, aliases = :aliases,
             rpm = :rpm, tpm = :tpm, spending_limit = :spending_limit, strict = :strict, tags = :tags, notes = :notes,
-            expires = :expires, deleted = :deleted, revision = :revision WHERE id = :id",
+            expires = :expires, deleted = :deleted, declared_by = :declared_by, declared = :declared,
+            revision = :revision WHERE id = :id",
     )?;
     query.execute(named_params! {
         ":id": key.id,
@@ -112,6 +135,8 @@ pub(in crate::admin) fn update(connection: &Connection, key: &KeyRecord) -> rusq
         ":notes": key.notes,
         ":expires": key.expires,
         ":deleted": key.deleted,
+        ":declared_by": key.owner.instance,
+        ":declared": key.owner.text(),
         ":revision": next_revision(connection)?,
     })?;
     Ok(())
@@ -144,8 +169,19 @@ pub(in crate::admin) fn add_secret(
     secret: &Secret,
     now: i64,
 ) -> rusqlite::Result<()> {
+    add_digest(connection, id, secret.digest(), Some(secret.hint()), now)
+}
+
+/// Adds a secret of which only the digest is known, and its last characters if they are known.
+pub(in crate::admin) fn add_digest(
+    connection: &Connection,
+    id: &str,
+    digest: Digest,
+    hint: Option<&str>,
+    now: i64,
+) -> rusqlite::Result<()> {
     let sql = "INSERT INTO key_secrets (digest, key, hint, created) VALUES (?1, ?2, ?3, ?4)";
-    connection.prepare_cached(sql)?.execute(params![secret.digest().0, id, secret.hint(), now])?;
+    connection.prepare_cached(sql)?.execute(params![digest.0, id, hint, now])?;
     Ok(())
 }
 
@@ -211,6 +247,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<KeyRecord> {
         tags: parsed(row, "tags")?.unwrap_or_default(),
         notes: row.get("notes")?,
         origin: Origin::named(&origin),
+        owner: Ownership::read(row)?,
         created: row.get("created")?,
         created_by: row.get("created_by")?,
         expires: row.get("expires")?,

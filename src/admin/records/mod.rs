@@ -2,6 +2,7 @@
 
 pub(super) mod accounts;
 pub(super) mod audit;
+pub(super) mod declaration;
 pub(super) mod idempotency;
 pub(super) mod keys;
 pub(super) mod targets;

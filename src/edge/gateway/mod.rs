@@ -1,6 +1,7 @@
 //! The gateway as Pingora's proxy. Each hook only delegates.
 
 pub(in crate::edge) mod connections;
+mod declared;
 pub(in crate::edge) mod facts;
 mod listener_names;
 mod operate;
@@ -41,6 +42,7 @@ use crate::edge::call::target::Operation;
 use crate::edge::call::tenants::Tenants;
 use crate::edge::call::unknown_path;
 use crate::edge::gateway::connections::{ConnectionLimits, ConnectionPermit, Connections};
+use crate::edge::gateway::declared::DeclaredStore;
 use crate::edge::gateway::facts::ProcessFacts;
 use crate::edge::gateway::listener_names::ListenerNames;
 use crate::edge::gateway::refused::Refused;
@@ -73,6 +75,7 @@ pub struct Gateway(Arc<Shared>);
 struct Shared {
     snapshot: ArcSwap<Snapshot>,
     key_table: KeyTable,
+    declared: DeclaredStore,
     quotas: Quotas,
     metrics: Arc<Metrics>,
     access: AccessLog,
@@ -103,7 +106,8 @@ impl Gateway {
     /// Makes a gateway with this configuration. Its listeners and threads are up to the caller.
     ///
     /// # Errors
-    /// Fails if the store or the access log cannot be opened.
+    /// Fails if the store or the access log cannot be opened, and if the store has a key or an account that the file
+    /// must not declare.
     pub fn new(config: &Config) -> std::result::Result<Self, config::ConfigError> {
         config.log_warnings();
         let failed =
@@ -112,12 +116,14 @@ impl Gateway {
         let ledger = Ledger::open(&config.data).map_err(|e| failed("data", &e))?;
         let metrics = Arc::new(Metrics::new().map_err(|e| failed("metrics", &e))?);
         ledger.watch_commits(metrics.ledger.commits());
+        let declared = DeclaredStore::open(config)?;
         let key_table = KeyTable::open(&config.data).map_err(|e| failed("data", &e))?;
         ledger.write_uses(key_table.uses());
         let tenants = Arc::new(Tenants::new(key_table.shared_secret()));
         Ok(Self(Arc::new(Shared {
             snapshot: ArcSwap::from_pointee(Snapshot::new(config, &metrics, &tenants, None)),
             key_table,
+            declared,
             load: Arc::default(),
             connections: Arc::default(),
             streams: StreamPermits::default(),
@@ -138,7 +144,11 @@ impl Gateway {
     }
 
     /// Puts another configuration into effect for the requests that arrive from now on.
-    pub fn reload(&self, config: &Config) {
+    ///
+    /// # Errors
+    /// Fails if the keys and accounts that it declares cannot be written to the store. Then nothing has changed.
+    pub fn reload(&self, config: &Config) -> std::result::Result<(), config::ConfigError> {
+        self.0.declared.replace(config)?;
         config.log_warnings();
         if let Err(error) = self.0.access.reopen(&config.access_log) {
             log::error!("access_log: stays as it was: {error}");
@@ -148,6 +158,7 @@ impl Gateway {
         self.0.rests.apply(&next.catalog);
         self.0.snapshot.store(Arc::new(next));
         self.0.metrics.reloads.inc();
+        Ok(())
     }
 
     /// Opens the access log again if its file was renamed.
@@ -164,13 +175,15 @@ impl Gateway {
         let loaded = status.in_force.as_ref().map_or(0, |file| file.loaded_at.as_second());
         let (refused, restart) = (status.refused.is_some(), !status.restart_required.is_empty());
         self.0.metrics.process.config(loaded, refused, restart);
-        self.0.config.store(Arc::new(status.clone()));
+        let declared = self.0.declared.owner();
+        self.0.config.store(Arc::new(ConfigStatus { declared, ..status.clone() }));
     }
 
-    /// Returns the state of the configuration.
+    /// Returns the state of the configuration. May take as long as a disk does.
     #[must_use]
     pub fn config_status(&self) -> Arc<ConfigStatus> {
-        self.0.config.load_full()
+        let status = (*self.0.config.load_full()).clone();
+        Arc::new(ConfigStatus { declared: self.0.declared.status(), ..status })
     }
 
     /// Returns the states of all targets.
@@ -230,7 +243,9 @@ impl Gateway {
     /// Passes the gateway's parts to the console.
     pub(in crate::edge) fn show<T>(&self, look: impl FnOnce(&Sources<'_>) -> T) -> T {
         let snapshot = self.0.snapshot.load();
+        let config = self.0.config.load();
         look(&Sources {
+            config: &config,
             catalog: &snapshot.catalog,
             key_table: &self.0.key_table,
             limiter: &self.0.quotas.limiter,

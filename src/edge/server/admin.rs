@@ -10,8 +10,8 @@ use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
 use tokio::time::MissedTickBehavior;
 
+use crate::admin::OperationResult;
 use crate::admin::api::Answer;
-use crate::auth;
 use crate::config;
 use crate::console::{self, AccessDenied, AdminGuard, AdminResource, Asset, Console, Query};
 use crate::edge::gateway::Gateway;
@@ -46,7 +46,7 @@ impl Admin {
         settings: &config::AdminListener,
         view: Arc<RunningGateway>,
         api: &AdminApi,
-    ) -> Result<Self, auth::StoreError> {
+    ) -> OperationResult<Self> {
         let is_loopback = settings.is_loopback();
         let guard = AdminGuard::new(settings.token.clone(), is_loopback, settings.names());
         let console = Arc::new(Console::open(view.data())?);

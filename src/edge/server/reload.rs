@@ -46,7 +46,8 @@ struct InForce {
 impl InForce {
     fn of(text: String, config: &Config) -> Self {
         let secrets = config.providers.iter().flat_map(|provider| provider.secrets()).map(str::as_bytes);
-        let digest = config::sha256(std::iter::once(text.as_bytes()).chain(secrets));
+        let keys = config.declarations.keys.iter().map(|key| key.digest.0.as_slice());
+        let digest = config::sha256(std::iter::once(text.as_bytes()).chain(secrets).chain(keys));
         Self { text, digest }
     }
 }
@@ -118,7 +119,8 @@ impl Reload {
         if self.load(trigger) == ReloadOutcome::Unchanged {
             return;
         }
-        let actor = Actor::configuration(self.file.as_deref().unwrap_or(Path::new("")));
+        let file = self.file.as_deref().unwrap_or(Path::new(""));
+        let actor = Actor::configuration(&file.display().to_string());
         let noted = Operations::open(&self.data).and_then(|store| store.note_reload(&actor, &self.status));
         if let Err(error) = noted {
             log::error!("audit: {error}");
@@ -135,22 +137,27 @@ impl Reload {
                     log::debug!("the configuration has not changed");
                     return ReloadOutcome::Unchanged;
                 }
-                self.put_into_effect(next, &config, trigger);
-                ReloadOutcome::Applied
+                match self.gateway.reload(&config) {
+                    Ok(()) => self.put_into_effect(next, &config, trigger),
+                    Err(error) => self.refuse(&error),
+                }
             }
-            Err(error) => {
-                self.gateway.metrics().bad_reloads.inc();
-                log::error!("the configuration stays as it was:\n{error}");
-                self.status.refused = Some(RefusedFile::new(&error));
-                self.gateway.note_config(&self.status);
-                ReloadOutcome::Refused
-            }
+            Err(error) => self.refuse(&error),
         }
     }
 
-    /// Puts a configuration into effect, and tells what has changed and what needs a new process.
-    fn put_into_effect(&mut self, next: InForce, config: &Config, trigger: ReloadTrigger) {
-        self.gateway.reload(config);
+    /// Tells of a file that is not put into effect.
+    fn refuse(&mut self, error: &ConfigError) -> ReloadOutcome {
+        self.gateway.metrics().bad_reloads.inc();
+        log::error!("the configuration stays as it was:\n{error}");
+        self.status.refused = Some(RefusedFile::new(error));
+        self.gateway.note_config(&self.status);
+        ReloadOutcome::Refused
+    }
+
+    /// Puts the rest of a configuration into effect that the gateway has, and tells what has changed and what needs a new
+    /// process.
+    fn put_into_effect(&mut self, next: InForce, config: &Config, trigger: ReloadTrigger) -> ReloadOutcome {
         self.timeouts = config.timeouts;
         self.certificates.rename(&config.listeners, config.admin.as_ref());
         self.pairs.files = self.certificates.files();
@@ -169,6 +176,7 @@ impl Reload {
         self.in_force = next;
         self.status.warnings = config.warnings().iter().map(|warning| warning.trap.clone()).collect();
         self.note_loaded(trigger);
+        ReloadOutcome::Applied
     }
 
     fn note_loaded(&mut self, trigger: ReloadTrigger) {
