@@ -15,7 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::auth::{self, Aliases, Digest, OperatorToken, Role, Token};
 use crate::located::{Located, SourcePosition};
 use crate::meter::{Prices, TierSettings};
-use crate::observe::{AccessLogSettings, Destination};
+use crate::observe::{AccessLogSettings, Destination, MAX_ACCOUNT_SERIES, MetricsSettings};
 use crate::private::{self, Exposure};
 use crate::protocol::ProtocolId;
 use crate::provider::{self, Auth, Provider, ProviderSettings};
@@ -61,6 +61,7 @@ struct Build<'a> {
     providers: BTreeMap<String, Arc<Provider>>,
     addresses: BTreeSet<String>,
     exposed: Vec<Exposed>,
+    secret_files: Vec<PathBuf>,
     /// The references that were not followed; `None` if all are followed.
     references: Option<Vec<SecretReference>>,
 }
@@ -82,6 +83,7 @@ pub(super) fn build(
         providers: BTreeMap::new(),
         addresses: BTreeSet::new(),
         exposed: Vec::new(),
+        secret_files: Vec::new(),
         references: input.options.without_secrets.then(Vec::new),
     };
     let demo = settings.providers.keys().any(|name| name.value == DEMO).then(demo_port).transpose();
@@ -112,14 +114,16 @@ pub(super) fn build(
         threads: settings.threads.filter(|&n| n > 0).unwrap_or_else(cores),
         billing: settings.billing,
         key_defaults: settings.key_defaults.rate(),
-        metrics: settings.metrics,
+        metrics: build.metrics(settings.metrics),
         cors,
+        trusted_proxies: settings.trusted_proxies,
         limits: settings.limits,
         timeouts: settings.timeouts,
         catalog: Catalog::new(entries, settings.aliases),
         providers: build.providers.into_values().collect(),
         demo,
         exposed: build.exposed,
+        secret_files: build.secret_files,
         references: build.references.unwrap_or_default(),
         options: input.options.clone(),
     })
@@ -221,6 +225,9 @@ impl Build<'_> {
                 }
             }
             return Some(SecretString::from(NOT_READ));
+        }
+        if let Ok(SecretSource::File(file)) = secret::source(&reference.value, self.folder) {
+            self.secret_files.push(file);
         }
         let resolved = secret::resolve(&reference.value, self.folder, variable);
         let (secret, exposed) = match resolved {
@@ -476,6 +483,14 @@ impl Build<'_> {
             self.report(place, format!("access_log: there is no folder {}", parent.display()));
         }
         AccessLogSettings { to: Destination::File(path), ..value }
+    }
+
+    fn metrics(&mut self, settings: Option<Located<MetricsSettings>>) -> MetricsSettings {
+        let Located { value, place } = settings.unwrap_or_default();
+        if value.accounts > MAX_ACCOUNT_SERIES {
+            self.report(place, format!("metrics.accounts: is more than {MAX_ACCOUNT_SERIES}"));
+        }
+        value
     }
 
     fn cors(&mut self, settings: CorsSettings) -> Cors {

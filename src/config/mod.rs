@@ -31,9 +31,10 @@ pub use places::{Places, key_defaults};
 pub use schema::schema;
 pub use secret::{Exposed, SecretReference, SecretSource};
 pub use settings::{
-    BillingMode, KeyDefaults, Limits, ListenerSettings, RateSetting, Settings, Switch, Timeouts, TlsFiles,
+    BillingMode, KeyDefaults, Limits, ListenerSettings, RateSetting, Settings, Timeouts, TlsFiles,
 };
 pub use status::{
-    ConfigStatus, LoadedFile, ProcessSettings, RefusedFile, ReloadTrigger, changed_sections, sha256,
+    ConfigStatus, DiskFile, LoadedFile, ProcessSettings, RefusedFile, ReloadTrigger, changed_sections,
+    overridden, sha256,
 };
 pub use warning::Warning;

@@ -4,17 +4,19 @@ use std::sync::Arc;
 
 use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder};
 
+use crate::auth::Grant;
 use crate::canon::{Anomaly, ProtocolId, Rejection};
 use crate::limit::Shed;
 use crate::meter::Unpriced;
 
-use super::labels::{ConnectionCap, HeadRefusal, LimitRefusal};
+use super::labels::{AdminAuthFailure, ConnectionCap, HeadRefusal, LimitRefusal};
 use super::ledger::LedgerMetrics;
 use super::maker::Maker;
 use super::process::ProcessMetrics;
 use super::requests::RequestMetrics;
 use super::snapshot::MetricsSnapshot;
 use super::target::{TargetMetrics, TargetState, Targets};
+use super::tenants::{MetricsSettings, TenantMetrics};
 
 /// All metrics of one gateway.
 #[derive(Debug)]
@@ -22,6 +24,7 @@ pub struct Metrics {
     registry: Registry,
     requests: RequestMetrics,
     targets: Targets,
+    tenants: TenantMetrics,
     losses: IntCounterVec,
     anomalies: IntCounterVec,
     carriers: IntCounterVec,
@@ -66,6 +69,7 @@ impl Metrics {
         Ok(Self {
             requests: RequestMetrics::new(&make)?,
             targets: Targets::new(&make)?,
+            tenants: TenantMetrics::new(&make)?,
             losses: make.counters(
                 "crossmodel_losses_total",
                 "Members of requests that a translation left out or changed, by client's and provider's protocol.",
@@ -120,6 +124,16 @@ impl Metrics {
     /// Sets the states of the targets of all models, by catalog entry and provider, and whether each is available.
     pub fn targets<'t>(&self, all: impl Iterator<Item = (&'t str, &'t str, TargetState, bool)>) {
         self.targets.set_states(all);
+    }
+
+    /// Adds the calls of all keys since the last time to the series of accounts and keys.
+    pub fn tenants(&self, keys: &[Grant], settings: MetricsSettings) {
+        self.tenants.collect(keys, settings);
+    }
+
+    /// Sets the accounts that have spent most in this month.
+    pub fn rank_accounts(&self, accounts: impl Iterator<Item = String>) {
+        self.tenants.rank(accounts);
     }
 
     /// Counts a request that is over.
@@ -179,6 +193,11 @@ impl Metrics {
         self.refusals.connections.with_label_values(&[cap.as_str()]).inc();
     }
 
+    /// Counts an operator's request whose credential was not accepted.
+    pub fn admin_auth_failure(&self, reason: AdminAuthFailure) {
+        self.refusals.operators.with_label_values(&[reason.as_str()]).inc();
+    }
+
     /// Counts a request that was refused because of its head.
     pub fn head_refused(&self, reason: HeadRefusal) {
         self.refusals.heads.with_label_values(&[reason.as_str()]).inc();
@@ -220,6 +239,7 @@ struct Refusals {
     limits: IntCounterVec,
     connections: IntCounterVec,
     heads: IntCounterVec,
+    operators: IntCounterVec,
 }
 
 impl Refusals {
@@ -244,6 +264,12 @@ impl Refusals {
                 "crossmodel_heads_refused_total",
                 "Requests that were refused by their head before they were any.",
                 &["reason"],
+            )?,
+            operators: make.counters_of(
+                "crossmodel_admin_auth_failures_total",
+                "Requests of operators whose credential was not accepted, by the reason.",
+                "reason",
+                &AdminAuthFailure::ALL.map(AdminAuthFailure::as_str),
             )?,
         })
     }

@@ -41,6 +41,7 @@ mod gemini;
 mod health;
 mod hostile;
 mod intake;
+mod key_conditions;
 mod keys;
 mod leaving;
 mod limits;

@@ -16,6 +16,9 @@ pub trait GatewayView: Send + Sync {
     /// Returns the rate limits of new keys for which none are named.
     fn key_defaults(&self) -> RateLimits;
 
+    /// Counts a request whose credential was not accepted. `is_blocked` says whether its address has to wait.
+    fn note_auth_failure(&self, authorization: Option<&str>, is_blocked: bool);
+
     /// Returns its state.
     fn status(&self) -> Status;
 

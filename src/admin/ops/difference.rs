@@ -49,7 +49,8 @@ fn cut(value: &mut Value) {
 }
 
 /// Members that are secret, follow from others, or change without an operator.
-const HIDDEN: [&str; 9] = ["object", "id", "state", "secret", "hint", "etag", "warnings", "wallet", "keys"];
+const HIDDEN: [&str; 10] =
+    ["object", "id", "state", "secret", "hint", "etag", "warnings", "wallet", "keys", "spent_this_month_usd"];
 
 /// The longest text in the log, in characters.
 const MAX_TEXT_CHARS: usize = 200;

@@ -6,7 +6,7 @@ use crate::admin::error::{Code, OperationError, OperationResult};
 use crate::admin::model::{Key, KeyLookup, KeyPatch, KeyState, List, Moment, NewKey, Rotation, Usd};
 use crate::admin::records;
 use crate::admin::records::keys::{KeyRecord, KeySelection};
-use crate::auth::{Aliases, Digest, RateLimits, Rights, Secret, Status, random_id};
+use crate::auth::{Aliases, Digest, Period, RateLimits, Rights, Secret, Status, random_id};
 use crate::store;
 
 use super::accounts::ensure_default;
@@ -130,7 +130,10 @@ impl Operations {
                     },
                     spending_limit: new.spending_limit_usd.map(|Usd(limit)| limit),
                     strict: new.strict,
+                    max_concurrent: new.max_concurrent,
+                    allow_ips: new.allow_ips.clone(),
                 },
+                watch: new.watch,
                 tags: new.tags.clone(),
                 notes: new.notes.clone(),
                 origin: actor.origin(),
@@ -256,7 +259,12 @@ fn apply(key: &mut KeyRecord, patch: &KeyPatch) {
     if let Some(limit) = patch.spending_limit_usd {
         key.rights.spending_limit = limit.map(|Usd(limit)| limit);
     }
+    key.rights.max_concurrent = patch.max_concurrent.unwrap_or(key.rights.max_concurrent);
+    if let Some(allow_ips) = &patch.allow_ips {
+        key.rights.allow_ips.clone_from(allow_ips);
+    }
     key.rights.strict = patch.strict.unwrap_or(key.rights.strict);
+    key.watch = patch.watch.unwrap_or(key.watch);
     if let Some(tags) = &patch.tags {
         merge(&mut key.tags, tags.as_ref());
     }
@@ -285,7 +293,8 @@ fn object(connection: &Connection, key: &KeyRecord, now: i64) -> OperationResult
         (.., Status::Disabled) => KeyState::AccountDisabled,
         _ => KeyState::Active,
     };
-    let Rights { models, aliases, rate, spending_limit, strict } = key.rights.clone();
+    let Rights { models, aliases, rate, spending_limit, strict, max_concurrent, allow_ips } =
+        key.rights.clone();
     Ok(Key {
         object: "key".to_owned(),
         id: key.id.clone(),
@@ -301,8 +310,12 @@ fn object(connection: &Connection, key: &KeyRecord, now: i64) -> OperationResult
         aliases,
         rpm: rate.rpm,
         tpm: rate.tpm,
+        max_concurrent,
+        allow_ips,
         spending_limit_usd: spending_limit.map(Usd),
+        spent_this_month_usd: Usd(records::keys::spent_since(connection, &key.id, Period::Month.start(now))?),
         strict,
+        watch: key.watch,
         tags: key.tags.clone(),
         notes: key.notes.clone(),
         expires_at: key.expires.map(Moment),

@@ -4,6 +4,7 @@ pub(in crate::edge) mod connections;
 mod listener_names;
 pub(in crate::edge) mod refused;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use crate::edge::call::billing::Quotas;
 use crate::edge::call::context::CallContext;
 use crate::edge::call::endpoint::{self, Endpoint};
 use crate::edge::call::gemini_path::GeminiAddress;
+use crate::edge::call::path_advice::PathAdvice;
 use crate::edge::call::record::ConnectionInfo;
 use crate::edge::call::refusal::Refusal;
 use crate::edge::call::request_info::RequestInfo;
@@ -40,6 +42,7 @@ use crate::edge::gateway::connections::{ConnectionLimits, ConnectionPermit, Conn
 use crate::edge::gateway::listener_names::ListenerNames;
 use crate::edge::gateway::refused::Refused;
 use crate::edge::request::body;
+use crate::edge::request::client_address;
 use crate::edge::request::cors::{self, Preflight};
 use crate::edge::request::headers::{self, Identity};
 use crate::edge::request::plan;
@@ -55,7 +58,7 @@ use crate::edge::wire::streams::{self, StreamPermits};
 use crate::failure::Result;
 use crate::limit::{Limiter, Load, Shed, Weight};
 use crate::meter::{self, Ledger};
-use crate::observe::{self, AccessLog, Metrics, TargetState, Tracer};
+use crate::observe::{self, AccessLog, AdminAuthFailure, Metrics, TargetState, Tracer};
 use crate::protocol::ProtocolId;
 use crate::route::{Circuit, Condition, ModelList, ModelListPage, TargetSnapshot, percent_decoded};
 use crate::store;
@@ -82,6 +85,7 @@ struct Shared {
     /// The state of the configuration.
     config: ArcSwap<ConfigStatus>,
     draining: AtomicBool,
+    path_advice: PathAdvice,
     /// The pool of connections to providers.
     connector: Connector,
 }
@@ -112,6 +116,7 @@ impl Gateway {
             listeners: ListenerNames::of(&config.listeners),
             config: ArcSwap::default(),
             draining: AtomicBool::new(false),
+            path_advice: PathAdvice::default(),
             quotas: Quotas { limiter: Limiter::new(), ledger },
             metrics,
             tracer: Tracer::from_env().map_err(|e| failed("OTEL_*", &e))?,
@@ -199,6 +204,9 @@ impl Gateway {
             })
         });
         self.0.metrics.targets(targets);
+        if snapshot.metrics_settings.counts_tenants() {
+            self.0.metrics.tenants(&self.0.key_table.keys(), snapshot.metrics_settings);
+        }
         let (load, connections) = (self.0.load.total(), self.0.connections.total());
         self.0.metrics.load(load.calls, load.bytes, connections);
         self.0.metrics.ledger.set_waiting(self.0.quotas.ledger.waiting());
@@ -224,9 +232,32 @@ impl Gateway {
         })
     }
 
+    /// Returns the most accounts that have metrics of their own.
+    pub(in crate::edge) fn account_series(&self) -> usize {
+        self.0.snapshot.load().metrics_settings.accounts
+    }
+
+    /// Whether some accounts have no metrics of their own.
+    pub(in crate::edge) fn has_more_accounts_than_series(&self) -> bool {
+        let keys = self.0.key_table.keys();
+        let accounts: HashSet<_> = keys.iter().map(|key| key.account.as_str()).collect();
+        let settings = self.0.snapshot.load().metrics_settings;
+        settings.counts_tenants() && accounts.len() > settings.accounts
+    }
+
+    /// Sets the accounts that have spent most in this month.
+    pub(in crate::edge) fn rank_accounts(&self, accounts: Vec<String>) {
+        self.0.metrics.rank_accounts(accounts.into_iter());
+    }
+
     /// Returns the operators' credentials of the configuration file.
     pub(in crate::edge) fn operators(&self) -> Arc<[OperatorToken]> {
         Arc::clone(&self.0.snapshot.load().operators)
+    }
+
+    /// Counts an operator's request whose credential was not accepted.
+    pub(in crate::edge) fn note_auth_failure(&self, reason: AdminAuthFailure) {
+        self.0.metrics.admin_auth_failure(reason);
     }
 
     /// Returns the rate limits of new keys.
@@ -256,6 +287,9 @@ impl Gateway {
         let limits = self.limits();
         let total = limits.connections.unwrap_or_else(|| connections::default_total(self.0.files));
         let by_peer = limits.connections_per_address.unwrap_or_else(|| total.div_ceil(2));
+        // A proxy has the connections of all its clients.
+        let snapshot = self.0.snapshot.load();
+        let peer = peer.filter(|peer| !snapshot.trusted_proxies.contains(*peer));
         let place = self.0.connections.enter(peer, ConnectionLimits { total, by_peer });
         place.map_err(|reached| self.0.metrics.connection_refused(reached)).ok()
     }
@@ -315,6 +349,11 @@ impl Gateway {
         cors::origin(headers, &self.0.snapshot.load().cors)
     }
 
+    /// Returns the address of the client behind a connection's peer.
+    pub(in crate::edge) fn client(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> Option<IpAddr> {
+        client_address::behind(peer, headers, &self.0.snapshot.load().trusted_proxies)
+    }
+
     /// Whether the load is so high that connections should be closed after their answer.
     pub(in crate::edge) fn is_near_limits(&self) -> bool {
         self.0.load.is_near(bounds(&self.limits()))
@@ -322,7 +361,10 @@ impl Gateway {
 
     /// Does everything up to the choice of the target. Requests that need no provider are answered here.
     async fn receive(&self, session: &mut Session, ctx: &mut CallContext) -> Result<Option<Local>> {
+        let peer = session.client_addr().and_then(|address| address.as_inet()).map(SocketAddr::ip);
         let request = session.req_header();
+        let trusted = &ctx.request.snapshot.trusted_proxies;
+        ctx.request.client = client_address::behind(peer, &request.headers, trusted);
         ctx.request.origin = cors::origin(&request.headers, &ctx.request.snapshot.cors);
         ctx.request.anthropic = headers::is_anthropic(&request.headers);
         ctx.request.strict = headers::is_strict(&request.headers);
@@ -418,7 +460,7 @@ impl Gateway {
             ProtocolId::Messages | ProtocolId::Gemini => "Missing API key.",
             ProtocolId::Chat | ProtocolId::Responses => "Missing Bearer token in Authorization header.",
         };
-        let grant = self.0.key_table.grant(credential, missing);
+        let grant = self.0.key_table.grant(credential, missing, info.client);
         if grant.is_err() {
             info.key_hint = credential.and_then(auth::key_hint);
         }
@@ -537,12 +579,12 @@ impl ProxyHttp for Gateway {
         // A call that has ended is not changed by this.
         ctx.billing.break_off(&ctx.request.snapshot.catalog, &ctx.attempts);
         ctx.attempts.end();
-        let client = session.client_addr().and_then(|address| address.as_inet()).map(SocketAddr::ip);
         let listener = session.server_addr().and_then(|address| address.as_inet());
         let connection = ConnectionInfo {
-            client: self.0.access.client(client),
+            client: self.0.access.client(ctx.request.client),
             listener: listener.and_then(|address| self.0.listeners.name(*address)),
         };
+        self.0.path_advice.note(&ctx.request, session.req_header().uri.path());
         ctx.record(session.req_header(), connection, &self.0.access);
     }
 

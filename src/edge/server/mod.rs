@@ -11,6 +11,7 @@ pub(in crate::edge) mod handover;
 pub(in crate::edge) mod listeners;
 pub(in crate::edge) mod port_owner;
 pub(in crate::edge) mod probe;
+pub(in crate::edge) mod ranking;
 pub(in crate::edge) mod reload;
 pub(in crate::edge) mod running;
 
@@ -192,6 +193,7 @@ impl Life {
             services.start(admin, 1, &table, admin_stopping)
         });
         tokio::spawn(watch_disk(self.gateway.clone(), self.data.clone()));
+        tokio::spawn(ranking::rank_accounts(self.gateway.clone(), self.data.clone()));
         tokio::spawn(look_after_upstreams(self.gateway.clone()));
         let clients = services.start(self.clients, self.threads, &table, stopping);
         let mut taken = open_door(&self.door, &mut self.inheritance, &self.sockets);

@@ -12,6 +12,7 @@ use crate::admin::model::{Condition, ConditionStatus, Instance, Model, ModelTarg
 use crate::auth::{OperatorToken, RateLimits};
 use crate::config::Config;
 use crate::edge::gateway::Gateway;
+use crate::observe::AdminAuthFailure;
 use crate::route::{self, Catalog};
 
 /// A gateway and the facts of its process.
@@ -77,6 +78,11 @@ impl GatewayView for RunningGateway {
 
     fn key_defaults(&self) -> RateLimits {
         self.gateway.key_defaults()
+    }
+
+    fn note_auth_failure(&self, authorization: Option<&str>, is_blocked: bool) {
+        let reason = if is_blocked { AdminAuthFailure::Blocked } else { AdminAuthFailure::of(authorization) };
+        self.gateway.note_auth_failure(reason);
     }
 
     fn status(&self) -> Status {
