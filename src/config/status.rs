@@ -230,8 +230,8 @@ mod tests {
             ("threads: 2\nadmin: {hosts: [a]}", vec!["admin"]),
             (
                 &format!(
-                    "threads: 2\nadmin: {{tokens: [{{name: a, role: read, sha256: {}}}]}}",
-                    "0".repeat(64)
+                    "threads: 2\nadmin: {{tokens: [{{name: a, role: read, sha256: \"{}\"}}]}}",
+                    "a".repeat(64)
                 ),
                 vec![],
             ),
@@ -247,5 +247,25 @@ mod tests {
         let after = "listen: x\nproviders:\n  a: {}\n  # more\n  b: {x: 1}\nmodels: []\naliases: {}\n";
         assert_eq!(changed_sections(before, after), ["models", "providers"]);
         assert_eq!(changed_sections(before, before), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_file_on_the_disk_is_told_apart_from_the_one_in_force() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("conf.yaml");
+        assert!(DiskFile::look(&path).is_none());
+        std::fs::write(&path, "threads: 2").unwrap();
+        let looked = DiskFile::look(&path).unwrap();
+        assert_eq!(looked.sha256, sha256([b"threads: 2".as_slice()]));
+        assert!((Timestamp::now().as_second() - looked.changed_at.as_second()).abs() < 3600);
+    }
+
+    #[test]
+    fn arguments_that_go_before_the_file_are_named() {
+        let options = LoadOptions { listen: vec!["127.0.0.1:1".to_owned()], ..LoadOptions::default() };
+        assert_eq!(overridden(&options, false), ["--listen"]);
+        let options = LoadOptions { admin: Some("off".to_owned()), ..LoadOptions::default() };
+        assert_eq!(overridden(&options, true), ["--admin", "--data"]);
+        assert!(overridden(&LoadOptions::default(), false).is_empty());
     }
 }

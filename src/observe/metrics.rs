@@ -9,9 +9,10 @@ use crate::canon::{Anomaly, ProtocolId, Rejection};
 use crate::limit::Shed;
 use crate::meter::Unpriced;
 
-use super::labels::{AdminAuthFailure, ConnectionCap, HeadRefusal, LimitRefusal};
+use super::labels::{ConnectionCap, HeadRefusal, LimitRefusal};
 use super::ledger::LedgerMetrics;
 use super::maker::Maker;
+use super::operators::OperatorMetrics;
 use super::process::ProcessMetrics;
 use super::requests::RequestMetrics;
 use super::snapshot::MetricsSnapshot;
@@ -47,6 +48,8 @@ pub struct Metrics {
     pub ledger: LedgerMetrics,
     /// The state of the process.
     pub process: ProcessMetrics,
+    /// The requests of operators.
+    pub operators: OperatorMetrics,
 }
 
 impl Metrics {
@@ -77,6 +80,7 @@ impl Metrics {
             )?,
             ledger: LedgerMetrics::new(&make)?,
             process: ProcessMetrics::new(&make)?,
+            operators: OperatorMetrics::new(&make)?,
             anomalies: make.counters(
                 "crossmodel_oddities_total",
                 "What of providers' answers a translation did not understand, by kind.",
@@ -193,11 +197,6 @@ impl Metrics {
         self.refusals.connections.with_label_values(&[cap.as_str()]).inc();
     }
 
-    /// Counts an operator's request whose credential was not accepted.
-    pub fn admin_auth_failure(&self, reason: AdminAuthFailure) {
-        self.refusals.operators.with_label_values(&[reason.as_str()]).inc();
-    }
-
     /// Counts a request that was refused because of its head.
     pub fn head_refused(&self, reason: HeadRefusal) {
         self.refusals.heads.with_label_values(&[reason.as_str()]).inc();
@@ -239,7 +238,6 @@ struct Refusals {
     limits: IntCounterVec,
     connections: IntCounterVec,
     heads: IntCounterVec,
-    operators: IntCounterVec,
 }
 
 impl Refusals {
@@ -264,12 +262,6 @@ impl Refusals {
                 "crossmodel_heads_refused_total",
                 "Requests that were refused by their head before they were any.",
                 &["reason"],
-            )?,
-            operators: make.counters_of(
-                "crossmodel_admin_auth_failures_total",
-                "Requests of operators whose credential was not accepted, by the reason.",
-                "reason",
-                &AdminAuthFailure::ALL.map(AdminAuthFailure::as_str),
             )?,
         })
     }

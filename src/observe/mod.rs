@@ -8,6 +8,7 @@ mod log;
 mod maker;
 mod members;
 mod metrics;
+mod operators;
 mod process;
 mod requests;
 mod sink;
@@ -23,6 +24,7 @@ pub use labels::{AdminAuthFailure, AttemptFailure, ConnectionCap, HeadRefusal, L
 pub use ledger::LedgerMetrics;
 pub use log::{dropped as log_dropped, start as start_log};
 pub use metrics::Metrics;
+pub use operators::OperatorMetrics;
 pub use process::ProcessMetrics;
 pub use snapshot::{HistogramSnapshot, MetricsSnapshot, ModelUsage};
 pub use target::{Attempt, TargetMetrics, TargetState, Tried};

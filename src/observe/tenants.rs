@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use prometheus::{CounterVec, IntCounterVec};
+use prometheus::{CounterVec, IntCounterVec, IntGaugeVec};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
 use crate::auth::{CallCounts, CallOutcome, CallTotals, Grant};
+use crate::store;
 
 use super::maker::Maker;
 
@@ -72,6 +73,7 @@ pub enum KeySeries {
 pub(super) struct TenantMetrics {
     requests: IntCounterVec,
     spent: CounterVec,
+    expiries: IntGaugeVec,
     counts: Mutex<TenantCounts>,
 }
 
@@ -82,6 +84,8 @@ struct TenantCounts {
     keys: HashMap<usize, KeyCounts>,
     /// The labels that have series.
     shown: HashSet<(Arc<str>, Arc<str>)>,
+    /// The keys whose expiry is told.
+    expiring: HashSet<String>,
     /// The accounts that have spent most, if there are more of them than may have series.
     ranking: BTreeSet<String>,
 }
@@ -162,6 +166,11 @@ impl TenantMetrics {
                 "Cost of calls in dollars, by account and key.",
                 &["account", "key"],
             )?,
+            expiries: make.gauges(
+                "crossmodel_key_expires_in_days",
+                "Whole days until a key expires.",
+                &["key"],
+            )?,
             counts: Mutex::default(),
         })
     }
@@ -175,9 +184,10 @@ impl TenantMetrics {
     /// have none any more.
     pub(super) fn collect(&self, keys: &[Grant], settings: MetricsSettings) {
         let mut counts = self.counts.lock();
-        let TenantCounts { keys: known, shown, ranking } = &mut *counts;
+        let TenantCounts { keys: known, shown, ranking, expiring } = &mut *counts;
         let series = Shown::new(keys, settings, ranking);
         note_keys(known, keys);
+        self.set_expiries(keys.iter().filter(|key| series.keys.contains(key.id.as_str())), expiring);
         let mut wanted = HashSet::new();
         known.retain(|_, key| {
             let labels = series.labels(key);
@@ -193,6 +203,21 @@ impl TenantMetrics {
         });
         shown.retain(|labels| series.keeps(labels) || wanted.contains(labels) || self.remove(labels));
         shown.extend(wanted);
+    }
+
+    /// Sets the days until these keys expire, and removes those of all others.
+    fn set_expiries<'k>(&self, keys: impl Iterator<Item = &'k Grant>, shown: &mut HashSet<String>) {
+        let now = store::now();
+        let mut before = std::mem::take(shown);
+        for (key, expires) in keys.filter_map(|key| Some((key, key.expires?))) {
+            let days = expires.saturating_sub(now).div_euclid(SECONDS_PER_DAY);
+            self.expiries.with_label_values(&[key.id.as_str()]).set(days);
+            before.remove(&key.id);
+            shown.insert(key.id.clone());
+        }
+        for key in before {
+            let _ = self.expiries.remove_label_values(&[key.as_str()]);
+        }
     }
 
     fn add(&self, (account, key): &(Arc<str>, Arc<str>), more: CallTotals) {
@@ -273,6 +298,8 @@ impl<'s> Shown<'s> {
 fn dollars(nano: u64) -> f64 {
     nano as f64 / 1e9
 }
+
+const SECONDS_PER_DAY: i64 = 86_400;
 
 /// The accounts that have series unless the settings say otherwise.
 const DEFAULT_ACCOUNTS: usize = 100;
@@ -405,6 +432,22 @@ mod tests {
         assert_eq!(Tenants::new().collect(&many, settings).len(), 2 * (MAX_WATCHED_KEYS + 1));
         let all = MetricsSettings { keys: KeySeries::All, ..settings };
         assert_eq!(Tenants::new().collect(&many, all).len(), 2 * 300);
+    }
+
+    #[test]
+    fn the_days_until_watched_keys_expire_are_told() {
+        let tenants = Tenants::new();
+        let expires = Some(store::now() + 10 * SECONDS_PER_DAY + 60);
+        let key = |id: &str, watch| Arc::new(Key { watch, expires, ..Key::sample(id, "a") });
+        let days = |keys: &[Grant]| {
+            tenants.collect(keys, MetricsSettings::default());
+            let families = tenants.registry.gather();
+            let family = families.iter().find(|family| family.name().ends_with("expires_in_days"));
+            let series = family.iter().flat_map(|family| family.get_metric());
+            series.map(|series| series.get_gauge().get_value()).collect::<Vec<_>>()
+        };
+        assert_eq!(days(&[key("k1", true), key("k2", false)]), [10.0]);
+        assert!(days(&[key("k2", false)]).is_empty());
     }
 
     #[test]

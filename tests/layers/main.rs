@@ -25,7 +25,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("auth", &["failure", "money", "repeated", "store"]),
     ("limit", &["auth", "failure"]),
     ("meter", &["auth", "canon", "money", "private", "repeated", "store"]),
-    ("observe", &["canon", "limit", "meter", "private"]),
+    ("observe", &["auth", "canon", "limit", "meter", "private", "repeated", "store"]),
     (
         "route",
         &[
@@ -33,7 +33,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "repeated",
         ],
     ),
-    ("admin", &["auth", "meter", "money", "route", "store"]),
+    ("admin", &["auth", "meter", "money", "repeated", "route", "store"]),
     ("console", &["auth", "limit", "meter", "money", "observe", "repeated", "route"]),
     ("translate", &["canon", "failure", "json", "protocol", "sse"]),
     ("config", &["auth", "demo", "located", "meter", "observe", "private", "protocol", "provider", "route"]),
@@ -54,6 +54,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "private",
             "protocol",
             "provider",
+            "repeated",
             "route",
             "store",
             "translate",

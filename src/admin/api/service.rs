@@ -89,6 +89,8 @@ impl Api {
         let answer = self.with_operations(|operations| self.served(operations, request, &id));
         let mut answer = answer.unwrap_or_else(|error| refused(&error, &id));
         answer.headers.push(("x-request-id", id));
+        let operation = find(&request.method, &request.path).map_or("unknown", |(route, _)| route.id);
+        self.view.iter().for_each(|view| view.note_request(operation, answer.status));
         answer
     }
 

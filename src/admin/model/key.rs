@@ -50,7 +50,7 @@ pub struct Key {
     pub allow_ips: Option<AddressList>,
     /// The most that all calls of the key together may cost; `null`: as much as the account has.
     pub spending_limit_usd: Option<Usd>,
-    /// What its calls have cost in this month (UTC).
+    /// The cost of its calls in this month (UTC).
     #[serde(default)]
     pub spent_this_month_usd: Usd,
     /// Whether requests are refused if a part of them would be lost in translation.

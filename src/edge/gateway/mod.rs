@@ -2,9 +2,9 @@
 
 pub(in crate::edge) mod connections;
 mod listener_names;
+mod operator_metrics;
 pub(in crate::edge) mod refused;
 
-use std::collections::HashSet;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -58,7 +58,7 @@ use crate::edge::wire::streams::{self, StreamPermits};
 use crate::failure::Result;
 use crate::limit::{Limiter, Load, Shed, Weight};
 use crate::meter::{self, Ledger};
-use crate::observe::{self, AccessLog, AdminAuthFailure, Metrics, TargetState, Tracer};
+use crate::observe::{self, AccessLog, Metrics, TargetState, Tracer};
 use crate::protocol::ProtocolId;
 use crate::route::{Circuit, Condition, ModelList, ModelListPage, TargetSnapshot, percent_decoded};
 use crate::store;
@@ -232,32 +232,9 @@ impl Gateway {
         })
     }
 
-    /// Returns the most accounts that have metrics of their own.
-    pub(in crate::edge) fn account_series(&self) -> usize {
-        self.0.snapshot.load().metrics_settings.accounts
-    }
-
-    /// Whether some accounts have no metrics of their own.
-    pub(in crate::edge) fn has_more_accounts_than_series(&self) -> bool {
-        let keys = self.0.key_table.keys();
-        let accounts: HashSet<_> = keys.iter().map(|key| key.account.as_str()).collect();
-        let settings = self.0.snapshot.load().metrics_settings;
-        settings.counts_tenants() && accounts.len() > settings.accounts
-    }
-
-    /// Sets the accounts that have spent most in this month.
-    pub(in crate::edge) fn rank_accounts(&self, accounts: Vec<String>) {
-        self.0.metrics.rank_accounts(accounts.into_iter());
-    }
-
     /// Returns the operators' credentials of the configuration file.
     pub(in crate::edge) fn operators(&self) -> Arc<[OperatorToken]> {
         Arc::clone(&self.0.snapshot.load().operators)
-    }
-
-    /// Counts an operator's request whose credential was not accepted.
-    pub(in crate::edge) fn note_auth_failure(&self, reason: AdminAuthFailure) {
-        self.0.metrics.admin_auth_failure(reason);
     }
 
     /// Returns the rate limits of new keys.

@@ -144,7 +144,7 @@ impl Reload {
         let is_pending = |section: &str| pending.iter().any(|name| name.split('.').next() == Some(section));
         let mut changed = config::changed_sections(&self.in_force.text, &next.text);
         changed.retain(|section| !is_pending(section) || section == "providers");
-        if self.in_force.text == next.text {
+        if self.in_force.text == next.text && self.in_force.digest != next.digest {
             changed.push("secrets".to_owned());
         }
         let changed = if changed.is_empty() { String::new() } else { format!(": {}", changed.join(", ")) };
@@ -231,9 +231,13 @@ impl Watch {
 
     /// Watches these files from now on.
     fn follow(&mut self, files: Vec<PathBuf>) {
-        if files != self.files {
-            *self = Self::new(files);
-        }
+        let seen = |file: &PathBuf| {
+            let known = self.files.iter().position(|known| known == file);
+            // A file that has changed since it was read is still to be noticed.
+            known.and_then(|place| self.seen.get(place).copied()).unwrap_or_else(|| look(file))
+        };
+        self.seen = files.iter().map(seen).collect();
+        self.files = files;
     }
 
     /// Whether a file has changed, and all files are stable: a file that is still being written differs at the

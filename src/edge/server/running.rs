@@ -85,6 +85,10 @@ impl GatewayView for RunningGateway {
         self.gateway.note_auth_failure(reason);
     }
 
+    fn note_request(&self, operation: &'static str, status: u16) {
+        self.gateway.note_admin_request(operation, status);
+    }
+
     fn status(&self) -> Status {
         let failing = self.gateway.show(|sources| sources.ledger.is_failing());
         let unavailable: Vec<_> = self.models().into_iter().filter(|model| !is_available(model)).collect();
