@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder};
 
 use crate::auth::Grant;
@@ -23,6 +24,8 @@ use super::tenants::{MetricsSettings, TenantMetrics};
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    /// Held while series are replaced, and while all are read.
+    replacing: Mutex<()>,
     requests: RequestMetrics,
     targets: Targets,
     tenants: TenantMetrics,
@@ -114,6 +117,7 @@ impl Metrics {
                 "crossmodel_log_lines_dropped_total",
                 "Lines of the gateway's own log lost because nobody took them.",
             )?,
+            replacing: Mutex::default(),
             registry,
         })
     }
@@ -127,6 +131,7 @@ impl Metrics {
 
     /// Sets the states of the targets of all models, by catalog entry and provider, and whether each is available.
     pub fn targets<'t>(&self, all: impl Iterator<Item = (&'t str, &'t str, TargetState, bool)>) {
+        let _whole = self.replacing.lock();
         self.targets.set_states(all);
     }
 
@@ -224,6 +229,7 @@ impl Metrics {
     #[must_use]
     pub fn render(&self) -> Vec<u8> {
         let mut out = Vec::new();
+        let _whole = self.replacing.lock();
         if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut out) {
             log::error!("metrics: {error}");
         }
@@ -264,5 +270,32 @@ impl Refusals {
                 &["reason"],
             )?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn a_scrape_sees_all_targets_while_others_set_their_states() {
+        let (metrics, done) = (Metrics::new().unwrap(), AtomicBool::new(false));
+        let set = || metrics.targets(std::iter::repeat_n(("m", "p", TargetState::Closed, true), 20));
+        set();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    set();
+                }
+            });
+            let whole = (0..200).all(|_| {
+                let page = String::from_utf8(metrics.render()).unwrap();
+                page.contains("crossmodel_model_targets_available{model=\"m\"} 20")
+            });
+            done.store(true, Ordering::Relaxed);
+            assert!(whole);
+        });
     }
 }

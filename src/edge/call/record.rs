@@ -148,7 +148,7 @@ impl CallContext {
 impl CallContext {
     /// Returns the limit of its key or account by which the call was refused.
     fn limit_refusal(&self) -> Option<LimitRefusal> {
-        self.admission.refused_by().or(self.billing.refused_by())
+        self.admission.refused_by().or_else(|| self.billing.refused_by())
     }
 
     /// Returns the beginning of a path that is no endpoint, unless it contains something like a secret.
