@@ -2,9 +2,11 @@
 //!
 //! A [`KeyTable`] answers from memory; operators may change the [`Store`] behind it while the proxy runs.
 
+mod addresses;
 mod aliases;
 mod bearer;
 mod budget;
+mod call_counts;
 mod key;
 mod key_table;
 mod operator;
@@ -14,9 +16,11 @@ mod shared;
 mod store;
 
 pub use crate::store::StoreError;
+pub use addresses::{AddressBlock, AddressList};
 pub use aliases::Aliases;
 pub use bearer::bearer_token;
 pub use budget::{Budget, BudgetOwner, Period};
+pub use call_counts::{CallCounts, CallOutcome, CallTotals};
 pub use key::{
     Grant, Key, KeySecret, MAX_NAME_CHARS, MAX_NOTES_CHARS, MAX_TAG_COUNT, RateLimits, Rights, Status,
 };

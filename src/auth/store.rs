@@ -96,6 +96,7 @@ impl Store {
                 // Secrets come in the order in which they were made.
                 stored.secrets.iter_mut().for_each(|earlier| earlier.secret.is_newest = false);
                 stored.secrets.push(key);
+                join_secrets(&mut stored.secrets);
             }
         }
         self.add_budgets(&mut keys, revision)?;
@@ -121,11 +122,22 @@ impl Store {
     }
 }
 
+/// Notes the time until which two secrets of a key work, which is that at which the earlier one ends, and lets both count
+/// calls together.
+fn join_secrets(secrets: &mut [Key]) {
+    if let [.., earlier, newest] = secrets {
+        newest.counts = Arc::clone(&earlier.counts);
+        let end = earlier.secret.not_after;
+        (earlier.secret.other_until, newest.secret.other_until) = (end, end);
+    }
+}
+
 /// Reads a key with one of its secrets; `None` if it has none.
 fn key(row: &Row<'_>) -> rusqlite::Result<Option<Key>> {
     let Some(digest) = row.get("digest")? else { return Ok(None) };
     let models: Option<String> = row.get("models")?;
     let aliases: String = row.get("aliases")?;
+    let allow_ips: Option<String> = row.get("allow_ips")?;
     let last_used: Option<i64> = row.get("last_used")?;
     let minute = last_used.and_then(|time| u32::try_from(time / SECONDS_PER_MINUTE).ok());
     Ok(Some(Key {
@@ -139,7 +151,10 @@ fn key(row: &Row<'_>) -> rusqlite::Result<Option<Key>> {
             rate: RateLimits { rpm: row.get("rpm")?, tpm: row.get("tpm")? },
             spending_limit: row.get("spending_limit")?,
             strict: row.get("strict")?,
+            max_concurrent: row.get("max_concurrent")?,
+            allow_ips: allow_ips.map(|text| parse(&text)).transpose()?,
         },
+        watch: row.get("watch")?,
         created: row.get("created")?,
         expires: row.get("expires")?,
         secret: KeySecret {
@@ -147,11 +162,13 @@ fn key(row: &Row<'_>) -> rusqlite::Result<Option<Key>> {
             hint: row.get("hint")?,
             not_after: row.get("not_after")?,
             is_newest: true,
+            other_until: None,
             last_used: Arc::new(AtomicU32::new(minute.unwrap_or_default())),
         },
         account_status: status(row, "account_status")?,
         has_wallet: row.get("has_wallet")?,
         budgets: Arc::default(),
+        counts: Arc::default(),
     }))
 }
 
@@ -204,7 +221,7 @@ pub(crate) mod testing {
 
         pub(crate) fn create_key(&self, new: &NewKey) -> Result<(Key, Secret), StoreError> {
             let (id, secret) = (random_id("key_"), Secret::generate());
-            let Rights { models, aliases, rate, spending_limit, strict } = &new.rights;
+            let Rights { models, aliases, rate, spending_limit, strict, .. } = &new.rights;
             let models = models.as_ref().map(|models| serde_json::to_string(models).unwrap());
             let aliases = serde_json::to_string(aliases).unwrap();
             let number = self.next_revision();

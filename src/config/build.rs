@@ -15,7 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::auth::{self, AccountScope, Aliases, Digest, OperatorToken, Role, Token};
 use crate::located::{Located, SourcePosition};
 use crate::meter::{Prices, TierSettings};
-use crate::observe::{AccessLogSettings, Destination};
+use crate::observe::{AccessLogSettings, Destination, MAX_ACCOUNT_SERIES, MetricsSettings};
 use crate::private::{self, Exposure};
 use crate::protocol::ProtocolId;
 use crate::provider::{self, Auth, Provider, ProviderSettings};
@@ -64,6 +64,7 @@ struct Build<'a> {
     providers: BTreeMap<String, Arc<Provider>>,
     addresses: BTreeSet<String>,
     exposed: Vec<Exposed>,
+    secret_files: Vec<PathBuf>,
     /// The references that were not followed; `None` if all are followed.
     references: Option<Vec<SecretReference>>,
 }
@@ -85,6 +86,7 @@ pub(super) fn build(
         providers: BTreeMap::new(),
         addresses: BTreeSet::new(),
         exposed: Vec::new(),
+        secret_files: Vec::new(),
         references: input.options.without_secrets.then(Vec::new),
     };
     let demo = settings.providers.keys().any(|name| name.value == DEMO).then(demo_port).transpose();
@@ -119,8 +121,9 @@ pub(super) fn build(
         billing: settings.billing,
         key_defaults: settings.key_defaults.rate(),
         audit: settings.audit,
-        metrics: settings.metrics,
+        metrics: build.metrics(settings.metrics),
         cors,
+        trusted_proxies: settings.trusted_proxies,
         limits: settings.limits,
         timeouts: settings.timeouts,
         catalog: Catalog::new(entries, settings.aliases),
@@ -128,6 +131,7 @@ pub(super) fn build(
         declarations,
         demo,
         exposed: build.exposed,
+        secret_files: build.secret_files,
         references: build.references.unwrap_or_default(),
         options: input.options.clone(),
     })
@@ -229,6 +233,9 @@ impl Build<'_> {
                 }
             }
             return Some(SecretString::from(NOT_READ));
+        }
+        if let Ok(SecretSource::File(file)) = secret::source(&reference.value, self.folder) {
+            self.secret_files.push(file);
         }
         let resolved = secret::resolve(&reference.value, self.folder, variable);
         let (secret, exposed) = match resolved {
@@ -519,6 +526,14 @@ impl Build<'_> {
             self.report(place, format!("access_log: there is no folder {}", parent.display()));
         }
         AccessLogSettings { to: Destination::File(path), ..value }
+    }
+
+    fn metrics(&mut self, settings: Option<Located<MetricsSettings>>) -> MetricsSettings {
+        let Located { value, place } = settings.unwrap_or_default();
+        if value.accounts > MAX_ACCOUNT_SERIES {
+            self.report(place, format!("metrics.accounts: is more than {MAX_ACCOUNT_SERIES}"));
+        }
+        value
     }
 
     fn cors(&mut self, settings: CorsSettings) -> Cors {

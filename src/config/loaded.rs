@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::auth::RateLimits;
-use crate::observe::AccessLogSettings;
+use crate::auth::{AddressList, RateLimits};
+use crate::observe::{AccessLogSettings, MetricsSettings};
 use crate::provider::Provider;
 use crate::route::Catalog;
 
@@ -14,7 +14,7 @@ use super::cors::Cors;
 use super::declared::Declarations;
 use super::options::LoadOptions;
 use super::secret::{Exposed, SecretReference};
-use super::settings::{BillingMode, Limits, Switch, Timeouts};
+use super::settings::{BillingMode, Limits, Timeouts};
 use super::tls::TlsFiles;
 
 /// A configuration that can be put into effect.
@@ -34,10 +34,12 @@ pub struct Config {
     pub billing: BillingMode,
     /// The rate limits of new keys.
     pub key_defaults: RateLimits,
-    /// Whether calls are counted.
-    pub metrics: Switch,
+    /// Whether calls are counted, and the accounts and keys that have metrics of their own.
+    pub metrics: MetricsSettings,
     /// The origins whose scripts may call from a browser.
     pub cors: Cors,
+    /// The proxies that name the addresses of their clients.
+    pub trusted_proxies: AddressList,
     /// The limits on requests.
     pub limits: Limits,
     /// The settings of the audit log.
@@ -54,6 +56,8 @@ pub struct Config {
     pub demo: Option<u16>,
     /// Files with secrets that users other than the gateway's may use.
     pub exposed: Vec<Exposed>,
+    /// The files that hold secrets.
+    pub secret_files: Vec<PathBuf>,
     /// The references to secrets and key files, if only their form was checked.
     pub references: Vec<SecretReference>,
     /// The options with which it was loaded, and with which its file is loaded again.

@@ -39,10 +39,10 @@ pub use places::{Places, key_defaults};
 pub use rate::RateSetting;
 pub use schema::schema;
 pub use secret::{Exposed, SecretReference, SecretSource};
-pub use settings::{BillingMode, KeyDefaults, Limits, ListenerSettings, Settings, Switch, Timeouts};
+pub use settings::{BillingMode, KeyDefaults, Limits, ListenerSettings, Settings, Timeouts};
 pub use status::{
-    ConfigStatus, DeclaredStatus, LoadedFile, ProcessSettings, RefusedFile, ReloadTrigger, changed_sections,
-    sha256,
+    ConfigStatus, DeclaredStatus, DiskFile, LoadedFile, ProcessSettings, RefusedFile, ReloadTrigger,
+    changed_sections, overridden, sha256,
 };
 pub use tls::TlsFiles;
 pub use warning::Warning;

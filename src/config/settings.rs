@@ -7,9 +7,9 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::auth::{Aliases, RateLimits};
+use crate::auth::{AddressList, Aliases, RateLimits};
 use crate::located::Located;
-use crate::observe::AccessLogSettings;
+use crate::observe::{AccessLogSettings, MetricsSettings};
 use crate::provider::ProviderSettings;
 use crate::route::ModelSettings;
 
@@ -40,12 +40,16 @@ pub struct Settings {
     pub billing: BillingMode,
     /// The audit log.
     pub audit: AuditSettings,
-    /// Whether calls are counted for `/metrics` and the console. `off`: the figures keep their last values.
-    /// Default: `on`.
-    pub metrics: Switch,
+    /// Whether calls are counted for `/metrics` and the console (`on`, `off`), or a map of the accounts and keys that
+    /// have metrics of their own. `off`: the figures keep their last values. Default: `on`.
+    pub metrics: Option<Located<MetricsSettings>>,
     /// The origins whose scripts may call the gateway from a browser (CORS). `off`: none. Default: all. The gateway
     /// accepts no cookies, so a script needs a key of its own.
     pub cors: CorsSettings,
+    /// The proxies before the gateway, as addresses or blocks such as `10.0.0.0/8`. From these, the header
+    /// `x-forwarded-for` names the client, whose address is used in access lines and for `allow_ips` of keys. They may
+    /// have any number of connections. Default: none.
+    pub trusted_proxies: AddressList,
     /// The limits on requests.
     pub limits: Limits,
     /// The time-outs of providers.
@@ -113,25 +117,6 @@ impl BillingMode {
     #[must_use]
     pub fn requires_wallet(self) -> bool {
         self == Self::Prepaid
-    }
-}
-
-/// Whether a part of the gateway is in use.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Switch {
-    /// Yes.
-    #[default]
-    On,
-    /// No.
-    Off,
-}
-
-impl Switch {
-    /// Whether it is on.
-    #[must_use]
-    pub fn is_on(self) -> bool {
-        self == Self::On
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use serde::Serialize;
 
-use crate::auth::BudgetOwner;
+use crate::auth::{BudgetOwner, Period};
 use crate::money::Amount;
 use crate::store::{self, StoreError};
 
@@ -45,6 +45,19 @@ impl Books {
     /// Fails if there is no store, or it cannot be read.
     pub fn open_to_read(folder: &Path) -> Result<Self, StoreError> {
         Ok(Self(store::open_to_read(folder)?))
+    }
+
+    /// Returns the accounts that have spent most in this month, the first one first.
+    ///
+    /// # Errors
+    /// Fails if the store cannot be read.
+    pub fn biggest_spenders(&self, most: usize) -> Result<Vec<String>, StoreError> {
+        let sql = "SELECT account FROM usage WHERE day >= ?1
+            GROUP BY account ORDER BY SUM(cost) DESC, account LIMIT ?2";
+        let (since, most) = (Period::Month.start(store::now()), i64::try_from(most).unwrap_or(i64::MAX));
+        let mut query = self.0.prepare_cached(sql)?;
+        let rows = query.query_map(params![since, most], |row| row.get(0))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
     /// Reads the wallet of an account, or `None` if it has none.

@@ -22,6 +22,8 @@ members! {
         pub account: Option<&'a str>,
         /// The key's public id.
         pub key: Option<&'a str>,
+        /// The last four characters of the secret, while two secrets of the key work.
+        pub secret: Option<&'a str>,
         /// The last four characters of a credential that was refused, if it has the form of a key.
         pub key_hint: Option<&'a str>,
         /// The HTTP method.
@@ -30,6 +32,8 @@ members! {
         pub endpoint: &'static str,
         /// The path, if it is no endpoint; without its query.
         pub path: Option<&'a str>,
+        /// Whether the path was served although it has the version twice, or two slashes before it.
+        pub path_fixed: Option<bool>,
         /// The protocol of the client: Chat, Responses or Messages.
         pub protocol: Option<&'static str>,
         /// The version of HTTP in which the client has sent the request.
@@ -115,10 +119,12 @@ impl AccessLine<'_> {
             listener: None,
             account: None,
             key: None,
+            secret: None,
             key_hint: None,
             method: "",
             endpoint: "",
             path: None,
+            path_fixed: None,
             protocol: None,
             client_protocol_version: None,
             requested_model: None,

@@ -27,6 +27,8 @@ pub enum AttemptFailure {
 /// The limit by which a call was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LimitRefusal {
+    /// Calls at once.
+    Concurrent,
     /// Requests per minute.
     Requests,
     /// Tokens per minute.
@@ -39,6 +41,17 @@ pub enum LimitRefusal {
     Budget,
     /// The part of the balance that other calls do not hold.
     InFlight,
+}
+
+/// The reason for which the credential of an operator was not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdminAuthFailure {
+    /// There is none.
+    Missing,
+    /// It belongs to nobody.
+    Wrong,
+    /// Too many wrong ones came from the address.
+    Blocked,
 }
 
 /// The cap by which a connection was refused.
@@ -103,6 +116,7 @@ impl LimitRefusal {
     #[must_use]
     pub fn limit(self) -> &'static str {
         match self {
+            Self::Concurrent => "key.max_concurrent",
             Self::Requests => "key.rpm",
             Self::Tokens => "key.tpm",
             Self::NoWallet | Self::Balance | Self::InFlight => "account.wallet",
@@ -114,12 +128,34 @@ impl LimitRefusal {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Concurrent => "concurrent",
             Self::Requests => "requests",
             Self::Tokens => "tokens",
             Self::NoWallet => "no_wallet",
             Self::Balance => "balance",
             Self::Budget => "budget",
             Self::InFlight => "in_flight",
+        }
+    }
+}
+
+impl AdminAuthFailure {
+    /// All reasons.
+    pub const ALL: [Self; 3] = [Self::Missing, Self::Wrong, Self::Blocked];
+
+    /// Returns the reason for which the header `authorization` was not accepted.
+    #[must_use]
+    pub fn of(authorization: Option<&str>) -> Self {
+        if authorization.is_some() { Self::Wrong } else { Self::Missing }
+    }
+
+    /// Returns the value of the label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Wrong => "wrong",
+            Self::Blocked => "blocked",
         }
     }
 }

@@ -8,23 +8,27 @@ mod log;
 mod maker;
 mod members;
 mod metrics;
+mod operators;
 mod process;
 mod recent;
 mod requests;
 mod sink;
 mod snapshot;
 mod target;
+mod tenants;
 #[cfg_attr(not(feature = "otel"), path = "untraced.rs")]
 mod trace;
 
 pub use access::{AccessLine, TryLine, millis};
 pub use access_log::{AccessLog, AccessLogSettings, ClientDetail, Destination};
-pub use labels::{AttemptFailure, ConnectionCap, HeadRefusal, LimitRefusal};
+pub use labels::{AdminAuthFailure, AttemptFailure, ConnectionCap, HeadRefusal, LimitRefusal};
 pub use ledger::LedgerMetrics;
 pub use log::{dropped as log_dropped, start as start_log};
 pub use metrics::Metrics;
+pub use operators::OperatorMetrics;
 pub use process::ProcessMetrics;
 pub use recent::{FailedRequest, FailedTry, FailureList, RecentFailures};
 pub use snapshot::{HistogramSnapshot, MetricsSnapshot, ModelUsage};
 pub use target::{Attempt, TargetMetrics, TargetState, Tried};
+pub use tenants::{KeySeries, MAX_ACCOUNT_SERIES, MetricsSettings};
 pub use trace::{Trace, Tracer};

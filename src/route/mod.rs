@@ -6,6 +6,7 @@ mod google_models;
 mod health;
 mod models;
 mod name;
+mod near;
 mod state_log;
 mod target_health;
 mod target_rest;

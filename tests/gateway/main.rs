@@ -44,6 +44,7 @@ mod gemini;
 mod health;
 mod hostile;
 mod intake;
+mod key_conditions;
 mod keys;
 mod leaving;
 mod limits;

@@ -25,7 +25,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("auth", &["failure", "money", "repeated", "store"]),
     ("limit", &["auth", "failure"]),
     ("meter", &["auth", "canon", "money", "private", "repeated", "store"]),
-    ("observe", &["canon", "limit", "meter", "private"]),
+    ("observe", &["auth", "canon", "limit", "meter", "private", "repeated", "store"]),
     (
         "route",
         &[
@@ -38,7 +38,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "config",
         &["auth", "demo", "located", "meter", "money", "observe", "private", "protocol", "provider", "route"],
     ),
-    ("admin", &["auth", "config", "meter", "money", "route", "store"]),
+    ("admin", &["auth", "config", "meter", "money", "observe", "repeated", "route", "store"]),
     ("console", &["admin", "auth", "config", "limit", "meter", "money", "observe", "repeated", "route"]),
     (
         "edge",
@@ -57,6 +57,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "private",
             "protocol",
             "provider",
+            "repeated",
             "route",
             "store",
             "translate",

@@ -92,6 +92,8 @@ impl Api {
         let answer = self.with_operations(|operations| self.served(operations, request, &id));
         let mut answer = answer.unwrap_or_else(|error| refused(&error, &id));
         answer.headers.push(("x-request-id", id));
+        let operation = find(&request.method, &request.path).map_or("unknown", |(route, _)| route.id);
+        self.view.iter().for_each(|view| view.note_request(operation, answer.status));
         answer
     }
 
@@ -236,7 +238,11 @@ impl Api {
             Peer::Network { address, .. } => address,
         };
         let now = Instant::now();
-        self.guard.check_address(address, now)?;
+        let note = |is_blocked| {
+            let shown = request.authorization.as_deref();
+            self.view.iter().for_each(|view| view.note_auth_failure(shown, is_blocked));
+        };
+        self.guard.check_address(address, now).inspect_err(|_| note(true))?;
         let secret = request.authorization.as_deref().and_then(bearer_token);
         let found = match secret {
             Some(secret) => self.find(operations, secret)?,
@@ -246,6 +252,7 @@ impl Api {
             if secret.is_some() {
                 self.guard.note_failure(address, now);
             }
+            note(false);
             let message = "send a token of `admin.tokens` or of `crossmodel token create` as \
                 'authorization: Bearer TOKEN'";
             return Err(OperationError::new(Code::Unauthorized, message));

@@ -41,6 +41,12 @@ pub trait GatewayView: Send + Sync {
     /// Fails if the store cannot be written.
     fn post_usage(&self) -> OperationResult<()>;
 
+    /// Counts a request whose credential was not accepted. `is_blocked` says whether its address has to wait.
+    fn note_auth_failure(&self, authorization: Option<&str>, is_blocked: bool);
+
+    /// Counts a request that is over, by the name of its operation.
+    fn note_request(&self, operation: &'static str, status: u16);
+
     /// Returns its state.
     fn status(&self) -> Status;
 

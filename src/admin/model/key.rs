@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::admin::error::Mistake;
-use crate::auth::{self, Aliases, Digest, MAX_NOTES_CHARS, Status};
+use crate::auth::{self, AddressList, Aliases, Digest, MAX_NOTES_CHARS, Status};
 use crate::route::{MAX_NAME_BYTES, is_model_name};
 
 use super::body::Checked;
@@ -44,13 +44,23 @@ pub struct Key {
     pub rpm: Option<u32>,
     /// Tokens per minute; `null`: unlimited.
     pub tpm: Option<u32>,
+    /// The most calls that are answered at once; `null`: unlimited.
+    pub max_concurrent: Option<u32>,
+    /// The addresses and blocks from which the key may be used; `null`: all.
+    pub allow_ips: Option<AddressList>,
     /// The most that all calls of the key together may cost; `null`: as much as the account has.
     pub spending_limit_usd: Option<Usd>,
     /// The budgets, with their states.
     #[serde(default)]
     pub budgets: Vec<Budget>,
+    /// The cost of its calls in this month (UTC).
+    #[serde(default)]
+    pub spent_this_month_usd: Usd,
     /// Whether requests are refused if a part of them would be lost in translation.
     pub strict: bool,
+    /// Whether the key has metrics of its own.
+    #[serde(default)]
+    pub watch: bool,
     /// Names and values for the operator's own use.
     pub tags: Tags,
     /// Notes for operators.
@@ -126,8 +136,16 @@ pub struct NewKey {
     /// Its budgets. Default: none but the spending limit, which is its hard budget for all time.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub budgets: Vec<NewBudget>,
+    /// The most calls that are answered at once. Default: unlimited.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_concurrent: Option<u32>,
+    /// The addresses from which it may be used, and blocks of them such as `10.0.0.0/8`. Default: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_ips: Option<AddressList>,
     /// Whether requests are refused if a part of them would be lost in translation.
     pub strict: bool,
+    /// Whether it has metrics of its own.
+    pub watch: bool,
     /// Names and values for the operator's own use.
     pub tags: Tags,
     /// Notes for operators.
@@ -177,9 +195,20 @@ pub struct KeyPatch {
     #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Vec<NewBudget>>")]
     pub budgets: Option<Option<Vec<NewBudget>>>,
+    /// The most calls that are answered at once; `null`: unlimited.
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<u32>")]
+    pub max_concurrent: Option<Option<u32>>,
+    /// The addresses and blocks from which it may be used; `null`: all.
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<AddressList>")]
+    pub allow_ips: Option<Option<AddressList>>,
     /// Whether requests are refused if a part of them would be lost in translation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strict: Option<bool>,
+    /// Whether it has metrics of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub watch: Option<bool>,
     /// Names and values for the operator's own use; a value that is `null` removes one.
     #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<std::collections::BTreeMap<String, Option<String>>>")]
@@ -233,6 +262,8 @@ impl Checked for NewKey {
         }
         check_limit("rpm", self.rpm.flatten(), mistakes);
         check_limit("tpm", self.tpm.flatten(), mistakes);
+        check_limit("max_concurrent", self.max_concurrent, mistakes);
+        check_addresses(self.allow_ips.as_ref(), mistakes);
         check_money(self.spending_limit_usd, mistakes);
         let is_limit = |budget: &NewBudget| budget.period == auth::Period::Total && budget.hard;
         if self.spending_limit_usd.is_some() && self.budgets.iter().any(is_limit) {
@@ -258,6 +289,8 @@ impl Checked for KeyPatch {
         }
         check_limit("rpm", self.rpm.flatten(), mistakes);
         check_limit("tpm", self.tpm.flatten(), mistakes);
+        check_limit("max_concurrent", self.max_concurrent.flatten(), mistakes);
+        check_addresses(self.allow_ips.as_ref().and_then(Option::as_ref), mistakes);
         check_money(self.spending_limit_usd.flatten(), mistakes);
         if self.spending_limit_usd.is_some() && self.budgets.is_some() {
             mistakes.push(Mistake::new("budgets", "give `spending_limit_usd` or `budgets`, not both"));
@@ -314,6 +347,15 @@ fn check_limit(param: &str, limit: Option<u32>, mistakes: &mut Vec<Mistake>) {
     }
 }
 
+fn check_addresses(list: Option<&AddressList>, mistakes: &mut Vec<Mistake>) {
+    if list.is_some_and(AddressList::is_empty) {
+        mistakes.push(Mistake::new("allow_ips", "is empty; to stop the key, disable it"));
+    }
+    if list.is_some_and(|list| list.len() > MAX_ADDRESS_COUNT) {
+        mistakes.push(Mistake::new("allow_ips", format!("there are more than {MAX_ADDRESS_COUNT}")));
+    }
+}
+
 fn check_money(limit: Option<Usd>, mistakes: &mut Vec<Mistake>) {
     if limit == Some(Usd::default()) {
         mistakes.push(Mistake::new("spending_limit_usd", "is 0; to stop the key, disable it"));
@@ -324,6 +366,9 @@ const LIMIT_TWICE: &str = "`spending_limit_usd` is the hard budget for all time:
 
 /// The most models that a key names.
 const MAX_MODEL_COUNT: usize = 1_000;
+
+/// The most addresses and blocks of a key, which each of its calls is compared with.
+const MAX_ADDRESS_COUNT: usize = 100;
 
 /// The overlap of a rotation for which none was given.
 const DEFAULT_OVERLAP_SECONDS: i64 = 24 * 3_600;

@@ -54,7 +54,8 @@ fn cut(value: &mut Value) {
 }
 
 /// Members that are secret, follow from others, or change without an operator.
-const HIDDEN: [&str; 9] = ["object", "id", "state", "secret", "hint", "etag", "warnings", "wallet", "keys"];
+const HIDDEN: [&str; 10] =
+    ["object", "id", "state", "secret", "hint", "etag", "warnings", "wallet", "keys", "spent_this_month_usd"];
 
 /// Members of a budget that change without an operator.
 const BUDGET_STATE: [&str; 4] = ["id", "spent_usd", "held_usd", "resets_at"];

@@ -141,7 +141,10 @@ impl Operations {
                     },
                     spending_limit: new.spending_limit_usd.map(|Usd(limit)| limit),
                     strict: new.strict,
+                    max_concurrent: new.max_concurrent,
+                    allow_ips: new.allow_ips.clone(),
                 },
+                watch: new.watch,
                 tags: new.tags.clone(),
                 notes: new.notes.clone(),
                 origin: actor.origin(),
@@ -300,7 +303,12 @@ fn apply(key: &mut KeyRecord, patch: &KeyPatch) {
     if let Some(limit) = patch.spending_limit_usd {
         key.rights.spending_limit = limit.map(|Usd(limit)| limit);
     }
+    key.rights.max_concurrent = patch.max_concurrent.unwrap_or(key.rights.max_concurrent);
+    if let Some(allow_ips) = &patch.allow_ips {
+        key.rights.allow_ips.clone_from(allow_ips);
+    }
     key.rights.strict = patch.strict.unwrap_or(key.rights.strict);
+    key.watch = patch.watch.unwrap_or(key.watch);
     if let Some(tags) = &patch.tags {
         merge(&mut key.tags, tags.as_ref());
     }
@@ -329,7 +337,8 @@ pub(super) fn object(connection: &Connection, key: &KeyRecord, now: i64) -> Oper
         (.., Status::Disabled) => KeyState::AccountDisabled,
         _ => KeyState::Active,
     };
-    let Rights { models, aliases, rate, spending_limit, strict } = key.rights.clone();
+    let Rights { models, aliases, rate, spending_limit, strict, max_concurrent, allow_ips } =
+        key.rights.clone();
     Ok(Key {
         object: "key".to_owned(),
         id: key.id.clone(),
@@ -345,12 +354,16 @@ pub(super) fn object(connection: &Connection, key: &KeyRecord, now: i64) -> Oper
         aliases,
         rpm: rate.rpm,
         tpm: rate.tpm,
+        max_concurrent,
+        allow_ips,
         spending_limit_usd: spending_limit.map(Usd),
         budgets: match key.deleted {
             None => owned_budgets::read(connection, BudgetOwner::Key, &key.id)?.data,
             Some(_) => Vec::new(),
         },
+        spent_this_month_usd: Usd(records::keys::spent_since(connection, &key.id, Period::Month.start(now))?),
         strict,
+        watch: key.watch,
         tags: key.tags.clone(),
         notes: key.notes.clone(),
         expires_at: key.expires.map(Moment),

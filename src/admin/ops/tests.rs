@@ -35,7 +35,7 @@ impl Store {
     /// Whether each of these secrets is admitted by a gateway on the store.
     fn admits<const N: usize>(&self, secrets: [&str; N]) -> [bool; N] {
         let table = KeyTable::open(self.folder.path()).unwrap();
-        secrets.map(|secret| table.grant(Some(secret), "").is_ok())
+        secrets.map(|secret| table.grant(Some(secret), "", None).is_ok())
     }
 }
 
@@ -402,7 +402,7 @@ fn keys_from_before_go_on_as_they_were() {
     );
     assert_eq!((one.secrets[0].hint.as_deref(), keys[0].state), (None, KeyState::Disabled));
     let table = KeyTable::open(folder.path()).unwrap();
-    assert_eq!(table.grant(Some(secret.expose()), "").unwrap().id, "key_1");
+    assert_eq!(table.grant(Some(secret.expose()), "", None).unwrap().id, "key_1");
     let actor = portal();
     operations.set_account_status(&Intent::of(&actor), "a", Status::Disabled).unwrap();
     assert_eq!(operations.key("key_1").unwrap().state, KeyState::AccountDisabled);

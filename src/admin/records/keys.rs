@@ -4,6 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
 use crate::admin::model::{Moment, Origin, SecretView, Tags};
 use crate::auth::{Digest, RateLimits, Rights, Secret, Status};
+use crate::money::Amount;
 
 use super::declaration::Ownership;
 use super::{json, next_revision, parsed, status};
@@ -24,6 +25,7 @@ pub(in crate::admin) struct KeyRecord {
     pub(in crate::admin) owner: Ownership,
     pub(in crate::admin) created: i64,
     pub(in crate::admin) created_by: String,
+    pub(in crate::admin) watch: bool,
     pub(in crate::admin) expires: Option<i64>,
     pub(in crate::admin) deleted: Option<i64>,
     pub(in crate::admin) revision: i64,
@@ -116,7 +118,8 @@ pub(in crate::admin) fn insert(connection: &Connection, key: &KeyRecord) -> rusq
 pub(in crate::admin) fn update(connection: &Connection, key: &KeyRecord) -> rusqlite::Result<()> {
     let mut query = connection.prepare_cached(
         "UPDATE keys SET account = :account, name = :name, status = :status, models = :models, aliases = :aliases,
-            rpm = :rpm, tpm = :tpm, spending_limit = :spending_limit, strict = :strict, tags = :tags, notes = :notes,
+            rpm = :rpm, tpm = :tpm, max_concurrent = :max_concurrent, allow_ips = :allow_ips,
+            spending_limit = :spending_limit, strict = :strict, watch = :watch, tags = :tags, notes = :notes,
             expires = :expires, deleted = :deleted, declared_by = :declared_by, declared = :declared,
             revision = :revision WHERE id = :id",
     )?;
@@ -129,8 +132,11 @@ pub(in crate::admin) fn update(connection: &Connection, key: &KeyRecord) -> rusq
         ":aliases": json(&key.rights.aliases),
         ":rpm": key.rights.rate.rpm,
         ":tpm": key.rights.rate.tpm,
+        ":max_concurrent": key.rights.max_concurrent,
+        ":allow_ips": key.rights.allow_ips.as_ref().map(json),
         ":spending_limit": key.rights.spending_limit,
         ":strict": key.rights.strict,
+        ":watch": key.watch,
         ":tags": json(&key.tags),
         ":notes": key.notes,
         ":expires": key.expires,
@@ -217,6 +223,12 @@ pub(in crate::admin) fn ids_by_secret(
     query.query_map(params![digest.map(|digest| digest.0), hint, limit], |row| row.get(0))?.collect()
 }
 
+/// Returns what the calls of a key have cost since a day, in nano-USD.
+pub(in crate::admin) fn spent_since(connection: &Connection, id: &str, day: i64) -> rusqlite::Result<Amount> {
+    let sql = "SELECT COALESCE(SUM(cost), 0) FROM usage WHERE key = ?1 AND day >= ?2";
+    connection.prepare_cached(sql)?.query_row(params![id, day], |row| row.get(0))
+}
+
 /// Counts the keys of an account that were not deleted.
 pub(in crate::admin) fn count(connection: &Connection, account: &str) -> rusqlite::Result<i64> {
     let sql = "SELECT COUNT(*) FROM keys WHERE account = ?1 AND deleted IS NULL";
@@ -243,7 +255,10 @@ fn record(row: &Row<'_>) -> rusqlite::Result<KeyRecord> {
             rate: RateLimits { rpm: row.get("rpm")?, tpm: row.get("tpm")? },
             spending_limit: row.get("spending_limit")?,
             strict: row.get("strict")?,
+            max_concurrent: row.get("max_concurrent")?,
+            allow_ips: parsed(row, "allow_ips")?,
         },
+        watch: row.get("watch")?,
         tags: parsed(row, "tags")?.unwrap_or_default(),
         notes: row.get("notes")?,
         origin: Origin::named(&origin),

@@ -71,6 +71,11 @@ pub(in crate::edge) fn find(path: &str) -> Option<(Endpoint, &str)> {
     models(below)
 }
 
+/// Whether the path of an endpoint has the version twice, or two slashes before it.
+pub(in crate::edge) fn is_fixed(path: &str) -> bool {
+    path.starts_with("//") || path.strip_prefix(VERSION).is_some_and(|below| below.starts_with("/v1/"))
+}
+
 /// Returns the endpoint of a path of models, below the version.
 fn models(below: &str) -> Option<(Endpoint, &str)> {
     match below.strip_prefix("/models")? {

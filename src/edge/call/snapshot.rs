@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
-use crate::auth::{OperatorToken, RateLimits};
+use crate::auth::{AddressList, OperatorToken, RateLimits};
 use crate::config::{BillingMode, Config, Cors, Limits};
 use crate::edge::call::call_guard::Drains;
 use crate::edge::call::retry_budget::RetryBudget;
 use crate::edge::call::shutdown::Shutdown;
 use crate::edge::call::tenants::Tenants;
 use crate::edge::upstream::Upstream;
-use crate::observe::{Metrics, TargetMetrics};
+use crate::observe::{Metrics, MetricsSettings, TargetMetrics};
 use crate::provider::Provider;
 use crate::route::{Catalog, ModelEntry};
 use crate::translate::OwnKeys;
@@ -21,6 +21,7 @@ pub(in crate::edge) struct Snapshot {
     pub(in crate::edge) catalog: Catalog,
     pub(in crate::edge) limits: Limits,
     pub(in crate::edge) cors: Cors,
+    pub(in crate::edge) trusted_proxies: AddressList,
     pub(in crate::edge) billing: BillingMode,
     pub(in crate::edge) budget: Arc<RetryBudget>,
     pub(in crate::edge) drains: Arc<Drains>,
@@ -37,6 +38,7 @@ pub(in crate::edge) struct Snapshot {
     upstreams: HashMap<Arc<str>, Arc<Upstream>>,
     /// The metrics in which calls are counted; absent if they are off.
     pub(in crate::edge) metrics: Option<Arc<Metrics>>,
+    pub(in crate::edge) metrics_settings: MetricsSettings,
     /// The metrics of each entry's targets, in their order. They are looked up when a target is first called.
     targets: HashMap<String, Vec<OnceLock<Arc<TargetMetrics>>>>,
 }
@@ -60,6 +62,7 @@ impl Snapshot {
             catalog: earlier.map_or_else(|| catalog.clone(), |earlier| catalog.continuing(&earlier.catalog)),
             limits: config.limits,
             cors: config.cors.clone(),
+            trusted_proxies: config.trusted_proxies.clone(),
             billing: config.billing,
             budget: earlier.map(|earlier| Arc::clone(&earlier.budget)).unwrap_or_default(),
             drains: earlier.map(|earlier| Arc::clone(&earlier.drains)).unwrap_or_default(),
@@ -70,7 +73,8 @@ impl Snapshot {
             key_defaults: config.key_defaults,
             audit_days: config.audit.keep.0,
             upstreams: config.providers.iter().map(|p| (Arc::clone(&p.name), upstream(p))).collect(),
-            metrics: config.metrics.is_on().then(|| Arc::clone(metrics)),
+            metrics: config.metrics.is_on.then(|| Arc::clone(metrics)),
+            metrics_settings: config.metrics,
             targets: catalog.entries().iter().map(|entry| (entry.id.clone(), unknown(entry))).collect(),
         }
     }

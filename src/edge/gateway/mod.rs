@@ -5,6 +5,7 @@ mod declared;
 pub(in crate::edge) mod facts;
 mod listener_names;
 mod operate;
+mod operator_metrics;
 pub(in crate::edge) mod refused;
 mod rests;
 
@@ -33,6 +34,7 @@ use crate::edge::call::billing::Quotas;
 use crate::edge::call::context::CallContext;
 use crate::edge::call::endpoint::{self, Endpoint};
 use crate::edge::call::gemini_path::GeminiAddress;
+use crate::edge::call::path_advice::PathAdvice;
 use crate::edge::call::record::ConnectionInfo;
 use crate::edge::call::refusal::Refusal;
 use crate::edge::call::request_info::RequestInfo;
@@ -48,6 +50,7 @@ use crate::edge::gateway::listener_names::ListenerNames;
 use crate::edge::gateway::refused::Refused;
 use crate::edge::gateway::rests::RestOrders;
 use crate::edge::request::body;
+use crate::edge::request::client_address;
 use crate::edge::request::cors::{self, Preflight};
 use crate::edge::request::headers::{self, Identity};
 use crate::edge::request::plan;
@@ -98,6 +101,7 @@ struct Shared {
     books: SharedBooks,
     /// The orders of operators about targets.
     rests: RestOrders,
+    path_advice: PathAdvice,
     /// The pool of connections to providers.
     connector: Connector,
 }
@@ -134,6 +138,7 @@ impl Gateway {
             facts: Mutex::default(),
             books: SharedBooks::open(&config.data).map_err(|e| failed("data", &e))?,
             rests: RestOrders::default(),
+            path_advice: PathAdvice::default(),
             quotas: Quotas { limiter: Limiter::new(), ledger },
             metrics,
             tracer: Tracer::from_env().map_err(|e| failed("OTEL_*", &e))?,
@@ -231,6 +236,9 @@ impl Gateway {
             })
         });
         self.0.metrics.targets(targets);
+        if snapshot.metrics_settings.counts_tenants() {
+            self.0.metrics.tenants(&self.0.key_table.keys(), snapshot.metrics_settings);
+        }
         let (load, connections) = (self.0.load.total(), self.0.connections.total());
         self.0.metrics.load(load.calls, load.bytes, connections);
         self.0.metrics.ledger.set_waiting(self.0.quotas.ledger.waiting());
@@ -290,6 +298,9 @@ impl Gateway {
         let limits = self.limits();
         let total = limits.connections.unwrap_or_else(|| connections::default_total(self.0.files));
         let by_peer = limits.connections_per_address.unwrap_or_else(|| total.div_ceil(2));
+        // A proxy has the connections of all its clients.
+        let snapshot = self.0.snapshot.load();
+        let peer = peer.filter(|peer| !snapshot.trusted_proxies.contains(*peer));
         let place = self.0.connections.enter(peer, ConnectionLimits { total, by_peer });
         place.map_err(|reached| self.0.metrics.connection_refused(reached)).ok()
     }
@@ -351,6 +362,11 @@ impl Gateway {
         cors::origin(headers, &self.0.snapshot.load().cors)
     }
 
+    /// Returns the address of the client behind a connection's peer.
+    pub(in crate::edge) fn client(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> Option<IpAddr> {
+        client_address::behind(peer, headers, &self.0.snapshot.load().trusted_proxies)
+    }
+
     /// Whether the load is so high that connections should be closed after their answer.
     pub(in crate::edge) fn is_near_limits(&self) -> bool {
         self.0.load.is_near(bounds(&self.limits()))
@@ -358,7 +374,10 @@ impl Gateway {
 
     /// Does everything up to the choice of the target. Requests that need no provider are answered here.
     async fn receive(&self, session: &mut Session, ctx: &mut CallContext) -> Result<Option<Local>> {
+        let peer = session.client_addr().and_then(|address| address.as_inet()).map(SocketAddr::ip);
         let request = session.req_header();
+        let trusted = &ctx.request.snapshot.trusted_proxies;
+        ctx.request.client = client_address::behind(peer, &request.headers, trusted);
         ctx.request.origin = cors::origin(&request.headers, &ctx.request.snapshot.cors);
         ctx.request.anthropic = headers::is_anthropic(&request.headers);
         ctx.request.strict = headers::is_strict(&request.headers);
@@ -457,7 +476,7 @@ impl Gateway {
             ProtocolId::Messages | ProtocolId::Gemini => "Missing API key.",
             ProtocolId::Chat | ProtocolId::Responses => "Missing Bearer token in Authorization header.",
         };
-        let grant = self.0.key_table.grant(credential, missing);
+        let grant = self.0.key_table.grant(credential, missing, info.client);
         if grant.is_err() {
             info.key_hint = credential.and_then(auth::key_hint);
         }
@@ -576,12 +595,12 @@ impl ProxyHttp for Gateway {
         // A call that has ended is not changed by this.
         ctx.billing.break_off(&ctx.request.snapshot.catalog, &ctx.attempts);
         ctx.attempts.end();
-        let client = session.client_addr().and_then(|address| address.as_inet()).map(SocketAddr::ip);
         let listener = session.server_addr().and_then(|address| address.as_inet());
         let connection = ConnectionInfo {
-            client: self.0.access.client(client),
+            client: self.0.access.client(ctx.request.client),
             listener: listener.and_then(|address| self.0.listeners.name(*address)),
         };
+        self.0.path_advice.note(&ctx.request, session.req_header().uri.path());
         ctx.record(session.req_header(), connection, &self.0.access, &self.0.recent);
     }
 

@@ -17,6 +17,7 @@ use crate::console::{self, AccessDenied, AdminGuard, AdminResource, Asset, Conso
 use crate::edge::gateway::Gateway;
 use crate::edge::server::api::{self, AdminApi};
 use crate::edge::server::running::RunningGateway;
+use crate::observe::AdminAuthFailure;
 
 /// The application behind the admin listener.
 #[derive(Debug)]
@@ -48,7 +49,7 @@ impl Admin {
         api: &AdminApi,
     ) -> OperationResult<Self> {
         let is_loopback = settings.is_loopback();
-        let guard = AdminGuard::new(settings.token.clone(), is_loopback, settings.names());
+        let guard = AdminGuard::new(settings.token.is_some(), is_loopback, settings.names());
         let console = Arc::new(Console::open(view.data())?);
         let api = api.served(is_loopback || settings.plaintext || settings.tls.is_some());
         Ok(Self { gateway, guard, console, view, api })
@@ -96,9 +97,13 @@ impl ServeHttp for Admin {
             _ => return answer(404, TEXT, b"there are /, /metrics, /healthz and /readyz\n".to_vec()),
         };
         let authorization = field(request, header::AUTHORIZATION);
-        if let Err(refusal) = self.guard.admit(what, field(request, header::HOST), authorization)
+        let (host, operators) = (field(request, header::HOST), self.gateway.operators());
+        if let Err(refusal) = self.guard.admit(what, host, authorization, &operators)
             && !self.api.knows(authorization).await
         {
+            if refusal.status == 401 {
+                self.gateway.note_auth_failure(AdminAuthFailure::of(authorization));
+            }
             return refused(refusal);
         }
         match (what, page) {

@@ -13,6 +13,7 @@ pub(in crate::edge) mod handover;
 pub(in crate::edge) mod listeners;
 pub(in crate::edge) mod port_owner;
 pub(in crate::edge) mod probe;
+pub(in crate::edge) mod ranking;
 pub(in crate::edge) mod reload;
 pub(in crate::edge) mod reload_requests;
 pub(in crate::edge) mod remote;
@@ -219,6 +220,7 @@ impl Life {
         let control = ControlSocket::open(&self.data, &self.address)
             .map(|socket| services.spawn("control", socket.serve(self.api.clone(), control_stopping)));
         tokio::spawn(watch_disk(self.gateway.clone(), self.data.clone()));
+        tokio::spawn(ranking::rank_accounts(self.gateway.clone(), self.data.clone()));
         tokio::spawn(look_after_upstreams(self.gateway.clone()));
         tokio::spawn(rests::follow(self.gateway.clone(), self.data.clone()));
         let mut taken = open_door(&self.door, &mut self.inheritance, &self.sockets);

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::admin::{Actor, Operations};
 use crate::config::{
-    self, Config, ConfigError, ConfigStatus, LoadOptions, LoadedFile, ProcessSettings, RefusedFile,
+    self, Config, ConfigError, ConfigStatus, DiskFile, LoadOptions, LoadedFile, ProcessSettings, RefusedFile,
     ReloadTrigger, Timeouts,
 };
 use crate::edge::gateway::Gateway;
@@ -39,15 +39,19 @@ pub(in crate::edge) struct Reload {
 #[derive(Debug, Default)]
 struct InForce {
     text: String,
-    /// The digest of the file and of the secrets to which it refers.
+    /// The digest of the file and of the secrets and operators' credentials to which it refers.
     digest: String,
 }
 
 impl InForce {
     fn of(text: String, config: &Config) -> Self {
         let secrets = config.providers.iter().flat_map(|provider| provider.secrets()).map(str::as_bytes);
-        let keys = config.declarations.keys.iter().map(|key| key.digest.0.as_slice());
-        let digest = config::sha256(std::iter::once(text.as_bytes()).chain(secrets).chain(keys));
+        let of_file = config::sha256(std::iter::once(text.as_bytes()).chain(secrets));
+        let tokens = config.admin.iter().flat_map(|admin| &admin.tokens).map(|known| known.token.digest());
+        let keys = config.declarations.keys.iter().map(|key| key.digest);
+        let digests: Vec<_> = tokens.chain(keys).map(|digest| digest.to_hex()).collect();
+        let digests = std::iter::once(&of_file).chain(&digests);
+        let digest = config::sha256(digests.map(|digest| digest.as_bytes()));
         Self { text, digest }
     }
 }
@@ -60,12 +64,15 @@ impl Reload {
         config: &Config,
     ) -> Self {
         let (options, timeouts) = (config.options.clone(), config.timeouts);
-        let configuration = Watch::new(file.iter().cloned().collect());
+        let configuration = Watch::new(watched(file.as_deref(), config));
         let pairs = Watch::new(certificates.files());
         let started = file.as_deref().and_then(|file| read(file, &options).ok());
         let process = started.as_ref().map(|(_, config)| ProcessSettings::of(config));
+        let has_other_data = started.as_ref().is_some_and(|(_, started)| started.data != config.data);
+        let overridden = config::overridden(&options, has_other_data);
         let in_force = started.map(|(text, config)| InForce::of(text, &config)).unwrap_or_default();
-        let status = ConfigStatus { file: file.clone(), ..ConfigStatus::default() };
+        let warnings = config.warnings().iter().map(|warning| warning.trap.clone()).collect();
+        let status = ConfigStatus { file: file.clone(), overridden, warnings, ..ConfigStatus::default() };
         let mut reload = Self {
             gateway,
             certificates,
@@ -129,11 +136,13 @@ impl Reload {
 
     fn load(&mut self, trigger: ReloadTrigger) -> ReloadOutcome {
         let Some(file) = &self.file else { return ReloadOutcome::Unchanged };
+        self.status.on_disk = DiskFile::look(file);
         match read(file, &self.options) {
             Ok((text, config)) => {
                 let next = InForce::of(text, &config);
                 if next.digest == self.in_force.digest && self.status.refused.is_none() {
                     self.gateway.metrics().reloads.inc();
+                    self.gateway.note_config(&self.status);
                     log::debug!("the configuration has not changed");
                     return ReloadOutcome::Unchanged;
                 }
@@ -161,12 +170,16 @@ impl Reload {
         self.timeouts = config.timeouts;
         self.certificates.rename(&config.listeners, config.admin.as_ref());
         self.pairs.files = self.certificates.files();
+        self.configuration.follow(watched(self.file.as_deref(), config));
         let process = ProcessSettings::of(config);
         let pending = self.process.as_ref().map(|started| started.differences(&process));
         let pending = pending.unwrap_or_default();
         let is_pending = |section: &str| pending.iter().any(|name| name.split('.').next() == Some(section));
         let mut changed = config::changed_sections(&self.in_force.text, &next.text);
         changed.retain(|section| !is_pending(section) || section == "providers");
+        if self.in_force.text == next.text && self.in_force.digest != next.digest {
+            changed.push("secrets".to_owned());
+        }
         let changed = if changed.is_empty() { String::new() } else { format!(": {}", changed.join(", ")) };
         log::info!("the configuration is in force again{changed}");
         for name in &pending {
@@ -183,6 +196,7 @@ impl Reload {
         let sha256 = config::sha256([self.in_force.text.as_bytes()]);
         self.status.in_force = Some(LoadedFile { sha256, loaded_at: Timestamp::now(), trigger });
         self.status.refused = None;
+        self.status.on_disk = self.file.as_deref().and_then(DiskFile::look);
         self.gateway.note_config(&self.status);
     }
 
@@ -208,6 +222,11 @@ fn read(file: &Path, options: &LoadOptions) -> Result<(String, Config), ConfigEr
     let config = Config::load_with(file, options.clone())?;
     // A file that changes in between is read again at the next look.
     Ok((std::fs::read_to_string(file).unwrap_or_default(), config))
+}
+
+/// Returns the files whose changes are put into effect: the configuration, and the secrets to which it refers.
+fn watched(file: Option<&Path>, config: &Config) -> Vec<PathBuf> {
+    file.map(Path::to_owned).into_iter().chain(config.secret_files.iter().cloned()).collect()
 }
 
 /// Returns what puts the new value of a setting into effect.
@@ -240,6 +259,17 @@ impl Watch {
     fn look(&mut self) {
         self.seen = looks(&self.files);
         self.settling = false;
+    }
+
+    /// Watches these files from now on.
+    fn follow(&mut self, files: Vec<PathBuf>) {
+        let seen = |file: &PathBuf| {
+            let known = self.files.iter().position(|known| known == file);
+            // A file that has changed since it was read is still to be noticed.
+            known.and_then(|place| self.seen.get(place).copied()).unwrap_or_else(|| look(file))
+        };
+        self.seen = files.iter().map(seen).collect();
+        self.files = files;
     }
 
     /// Whether a file has changed, and all files are stable: a file that is still being written differs at the

@@ -13,7 +13,7 @@ use crate::config::{Config, ConfigStatus};
 use crate::edge::gateway::Gateway;
 use crate::edge::server::conditions::Conditions;
 use crate::edge::server::reload_requests::{ReloadOutcome, ReloadRequests};
-use crate::observe::FailureList;
+use crate::observe::{AdminAuthFailure, FailureList};
 use crate::route::{Catalog, TargetRest};
 
 /// A gateway and the facts of its process.
@@ -124,6 +124,15 @@ impl GatewayView for RunningGateway {
         let (used, in_flight) =
             self.gateway.show(|sources| (sources.limiter.used(key), sources.load.of_key(key).calls));
         KeyCalls { requests: used.requests, tokens: used.tokens, in_flight: in_flight as u64 }
+    }
+
+    fn note_auth_failure(&self, authorization: Option<&str>, is_blocked: bool) {
+        let reason = if is_blocked { AdminAuthFailure::Blocked } else { AdminAuthFailure::of(authorization) };
+        self.gateway.note_auth_failure(reason);
+    }
+
+    fn note_request(&self, operation: &'static str, status: u16) {
+        self.gateway.note_admin_request(operation, status);
     }
 
     fn status(&self) -> Status {
