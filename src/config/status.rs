@@ -111,6 +111,7 @@ struct AdminProcessSettings {
     has_token: bool,
     hosts: Vec<String>,
     plaintext: bool,
+    has_tls: bool,
 }
 
 impl AdminProcessSettings {
@@ -120,6 +121,7 @@ impl AdminProcessSettings {
             has_token: listener.token.is_some(),
             hosts: listener.hosts.clone(),
             plaintext: listener.plaintext,
+            has_tls: listener.tls.is_some(),
         }
     }
 }
@@ -152,7 +154,7 @@ impl ProcessSettings {
     #[must_use]
     pub fn differences(&self, other: &Self) -> Vec<&'static str> {
         let address = |settings: &Self| settings.admin.as_ref().map(|admin| admin.address.clone());
-        let has_tls = |settings: &Self| settings.admin.as_ref().is_some_and(|admin| admin.tls.is_some());
+        let has_tls = |settings: &Self| settings.admin.as_ref().is_some_and(|admin| admin.has_tls);
         let admin = match address(self) == address(other) {
             true if self.admin == other.admin => None,
             true if has_tls(self) != has_tls(other) => Some("admin.tls"),

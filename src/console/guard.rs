@@ -138,13 +138,13 @@ const CLOSED: AccessDenied = AccessDenied {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::{Role, Token};
+    use crate::auth::{AccountScope, Role, Token};
 
     #[test]
     fn a_token_is_asked_for_where_figures_are() {
         let guard = AdminGuard::new(true, true, ["127.0.0.1"].into_iter());
         let token = Token::new("secret");
-        let operators = [OperatorToken { name: String::new(), role: Role::Read, token }];
+        let operators = [OperatorToken { name: String::new(), role: Role::Read, token, accounts: AccountScope::default() }];
         let with = |what, authorization| guard.admit(what, Some("evil.example"), authorization, &operators);
         for what in [AdminResource::Console, AdminResource::Metrics] {
             for bad in

@@ -274,6 +274,7 @@ impl<'a> Run<'a> {
             owner: Ownership::default(),
             created: self.now,
             created_by: self.actor.name.clone(),
+            watch: false,
             expires: None,
             deleted: None,
             revision: 0,

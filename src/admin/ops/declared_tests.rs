@@ -50,7 +50,7 @@ impl Store {
     }
 
     fn admits(&self, secret: &Secret) -> bool {
-        KeyTable::open(self.folder.path()).unwrap().grant(Some(secret.expose()), "").is_ok()
+        KeyTable::open(self.folder.path()).unwrap().grant(Some(secret.expose()), "", None).is_ok()
     }
 
     fn patch_key(&mut self, id: &str, patch: &KeyPatch) -> Result<(), OperationError> {
@@ -293,7 +293,7 @@ fn instances_leave_each_other_alone_and_keys_may_exchange_their_secrets() {
     assert!(store.admits(&one));
     store.follow(&both("TWO", "ONE"), secrets);
     let table = KeyTable::open(store.folder.path()).unwrap();
-    let id = |secret: &Secret| table.grant(Some(secret.expose()), "").unwrap().id.clone();
+    let id = |secret: &Secret| table.grant(Some(secret.expose()), "", None).unwrap().id.clone();
     assert_eq!((id(&one), id(&two)), ("key_two".to_owned(), "key_one".to_owned()));
     // A new secret ends the one before at once.
     let three = Secret::generate();
