@@ -3,11 +3,12 @@
 use std::io::{Write, stderr};
 
 use clap::Args;
-use serde::Deserialize;
+use serde::de::{Deserialize, Deserializer, Error as _};
 
 use crossmodel::admin::client::{Client, encoded, object_path};
-use crossmodel::admin::model::{Account, Key, Members, Moment, Usd};
+use crossmodel::admin::model::{Account, Key, Members, Moment};
 use crossmodel::meter::{Tally, UsageReport};
+use crossmodel::money::Amount;
 
 use super::failure::CommandError;
 use super::keys::DEFAULT_ACCOUNT;
@@ -41,7 +42,7 @@ pub(super) struct UsageArguments {
 }
 
 /// The answer about a span of time.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, serde::Deserialize)]
 struct UsageView {
     as_of: Moment,
     data: Vec<RowView>,
@@ -49,7 +50,7 @@ struct UsageView {
 }
 
 /// A row: the facts by which it is told from others, and the sums.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, serde::Deserialize)]
 struct RowView {
     start: Option<Moment>,
     account: Option<String>,
@@ -61,7 +62,7 @@ struct RowView {
     sums: SumsView,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, serde::Deserialize)]
 struct SumsView {
     requests: u64,
     successes: u64,
@@ -69,7 +70,8 @@ struct SumsView {
     cache_read_tokens: u64,
     cache_write_tokens: u64,
     output_tokens: u64,
-    cost_usd: Usd,
+    #[serde(rename = "cost_usd", deserialize_with = "amount")]
+    cost: Amount,
 }
 
 impl UsageArguments {
@@ -215,7 +217,7 @@ impl RowView {
 impl SumsView {
     fn tally(&self) -> Tally {
         Tally {
-            cost: self.cost_usd.0,
+            cost: self.cost,
             prompt: self.input_tokens + self.cache_read_tokens + self.cache_write_tokens,
             completion: self.output_tokens,
             requests: self.requests,
@@ -231,9 +233,14 @@ impl SumsView {
             self.cache_read_tokens.to_string(),
             self.cache_write_tokens.to_string(),
             self.output_tokens.to_string(),
-            self.cost_usd.0.to_string(),
+            self.cost.to_string(),
         ]
     }
+}
+
+/// Reads an amount that is a text.
+fn amount<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Amount, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
 }
 
 fn window_row(period: &str, tally: &Tally) -> Vec<String> {

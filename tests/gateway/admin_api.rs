@@ -267,6 +267,11 @@ fn the_command_line_shares_the_operations_and_the_audit_log() {
     let secret = gateway.command(&["key", "rotate", &id]).lines().next().unwrap().to_owned();
     let hint = &secret[secret.len() - 4..];
     assert!(gateway.command(&["key", "find", hint, "--json"]).contains(&id));
+    // A leaked secret ends at once if its operator says so.
+    let leaked = secret.clone();
+    let secret =
+        gateway.command(&["key", "rotate", &id, "--overlap", "0s"]).lines().next().unwrap().to_owned();
+    assert!(becomes(&gateway, &leaked, 401) && becomes(&gateway, &secret, 200));
     let token = gateway.command(&["token", "create", "--name", "portal", "--role", "keys"]);
     let token = token.lines().next().unwrap().to_owned();
     assert_eq!(send(&gateway, ("GET", &format!("/keys/{id}")), &token, "").status, 200);

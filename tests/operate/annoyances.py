@@ -377,7 +377,7 @@ def _():
         gateway = Gateway(place)
         said = gateway.run("config", "status")
         assert said.code == 0, said
-        has(said.out, str(gateway.file), "in force", "the same")
+        has(said.out, str(gateway.file), "in force", "by start")
         gateway.file.write_text(gateway.file.read_text() + "modles: []\n")
         gateway.process.send_signal(1)
         assert until(lambda: gateway.run("config", "status").code == 1)

@@ -154,7 +154,7 @@ pub struct NewKey {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Moment>,
     /// The same as a period from now.
-    #[serde(skip_serializing)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_in: Option<Period>,
 }
 
@@ -228,7 +228,7 @@ pub struct KeyPatch {
 #[serde(default, deny_unknown_fields)]
 pub struct Rotation {
     /// The time for which the earlier secret still works, at most 30 days. Default: 24 hours.
-    #[serde(skip_serializing)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub overlap: Option<Period>,
 }
 

@@ -27,7 +27,7 @@ pub struct Target {
 #[schemars(extend("required" = ["for"]))]
 pub struct NewRest {
     /// The length of the rest, at most 30 days.
-    #[serde(rename = "for", skip_serializing)]
+    #[serde(rename = "for", skip_serializing_if = "Option::is_none")]
     pub period: Option<Period>,
     /// The reason, for people.
     pub reason: String,

@@ -55,7 +55,7 @@ pub struct NewToken {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Moment>,
     /// The same as a period from now.
-    #[serde(skip_serializing)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_in: Option<Period>,
 }
 
