@@ -392,7 +392,7 @@ fn play(is_fake: bool, steps: &[Step]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
 
     #[test]
     fn no_history_of_a_file_spends_money_twice(steps in proptest::collection::vec(step(), 1..30)) {
