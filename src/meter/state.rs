@@ -18,7 +18,7 @@ use crate::repeated::RepeatedLine;
 use super::books::Wallet;
 use super::group_commit::GroupCommit;
 use super::invariant::{Invariant, difference, violated};
-use super::journal::{EncodedRecord, Hold, Journal, JournalRecord, encode};
+use super::journal::{EncodedRecord, Hold, Journal, JournalRecord, encode, encode_end};
 use super::lease_validity::LeaseValidity;
 use super::leased_balance::LeasedBalances;
 use super::report::UsageReport;
@@ -274,7 +274,7 @@ impl LedgerState {
     pub(super) fn end(&self, held: &HeldMoney, end: CallEnd) {
         // What a call has cost beyond its hold is taken from the balance, not from the leased balance.
         let rest = difference(held.amount, end.charge.min(held.amount));
-        let encoded = encode(&JournalRecord::End(held.call, end.clone()));
+        let encoded = encode_end(held.call, &end);
         let mut state = self.lock();
         // What only memory knows of must not be spent again: who takes over from a dead process would not find it.
         if state.write(encoded) {

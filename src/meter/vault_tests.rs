@@ -81,7 +81,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => (node.clone(), key, 1..9_u64, fate())
             .prop_map(|(node, key, dollars, fate)| Step::Begin { node, key, dollars, fate }),
-        6 => (node.clone(), call.clone(), 0..12_u64)
+        6 => (node.clone(), call.clone(), 0..30_u64)
             .prop_map(|(node, call, dollars)| Step::End { node, call, dollars }),
         1 => (node.clone(), call, 0..9_u64).prop_map(|(node, call, tokens)| Step::Mark { node, call, tokens }),
         4 => (node.clone(), fate()).prop_map(|(node, fate)| Step::Post { node, fate }),
@@ -392,7 +392,7 @@ fn play(is_fake: bool, steps: &[Step]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
 
     #[test]
     fn no_history_of_a_file_spends_money_twice(steps in proptest::collection::vec(step(), 1..30)) {
