@@ -329,6 +329,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("6_admin.sql"),
     include_str!("7_money.sql"),
     include_str!("8_declared.sql"),
+    include_str!("9_limits.sql"),
 ];
 
 #[cfg(test)]
@@ -366,8 +367,13 @@ mod tests {
                     VALUES ('k', 'a', '', 'active', '{{}}', 0, {values});"
             ))
             .unwrap();
-            if version > 1 {
-                old.execute_batch("UPDATE keys SET spending_limit = 5").unwrap();
+            match version {
+                1 => {}
+                2..9 => old.execute_batch("UPDATE keys SET spending_limit = 5").unwrap(),
+                _ => {
+                    let budget = "INSERT INTO budgets (kind, owner, period, amount, hard) VALUES ('key', 'k', 'total', 5, 1)";
+                    old.execute_batch(budget).unwrap();
+                }
             }
             drop(old);
             let new = open(folder.path()).unwrap();

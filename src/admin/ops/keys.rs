@@ -8,7 +8,7 @@ use crate::admin::records;
 use crate::admin::records::declaration::Ownership;
 use crate::admin::records::keys::{KeyRecord, KeySelection};
 use crate::auth::{Aliases, Digest, RateLimits, Rights, Secret, Status, random_id};
-use crate::store;
+use crate::{meter, store};
 
 use super::accounts::ensure_default;
 use super::managed::{check_deletion, check_members};
@@ -146,6 +146,9 @@ impl Operations {
             };
             records::keys::insert(transaction, &key)?;
             records::keys::add_secret(transaction, &key.id, &secret, now)?;
+            if let Some(limit) = key.rights.spending_limit {
+                meter::set_spending_limit(transaction, &key.id, Some(limit))?;
+            }
             let made = object(transaction, &known(transaction, &key.id)?, now)?;
             let changed = Changed::new(&key.id, Some(&key.account), (None, Some(&made)), ());
             Ok(changed.with(Key { secret: Some(secret.expose().to_owned()), ..made }))
@@ -175,6 +178,10 @@ impl Operations {
                 return Ok(changed.with(earlier));
             }
             records::keys::update(transaction, &after)?;
+            let limit = after.rights.spending_limit;
+            if limit != before.rights.spending_limit {
+                meter::set_spending_limit(transaction, id, limit)?;
+            }
             Ok(changed.with(object(transaction, &known(transaction, id)?, now)?))
         })
     }

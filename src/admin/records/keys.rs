@@ -109,11 +109,11 @@ pub(in crate::admin) fn insert(connection: &Connection, key: &KeyRecord) -> rusq
     update(connection, key)
 }
 
-/// Writes the members of a key that can change.
+/// Writes the members of a key that can change, except for the spending limit, which is a budget.
 pub(in crate::admin) fn update(connection: &Connection, key: &KeyRecord) -> rusqlite::Result<()> {
     let mut query = connection.prepare_cached(
         "UPDATE keys SET account = :account, name = :name, status = :status, models = :models, aliases = :aliases,
-            rpm = :rpm, tpm = :tpm, spending_limit = :spending_limit, strict = :strict, tags = :tags, notes = :notes,
+            rpm = :rpm, tpm = :tpm, strict = :strict, tags = :tags, notes = :notes,
             expires = :expires, deleted = :deleted, declared_by = :declared_by, declared = :declared,
             revision = :revision WHERE id = :id",
     )?;
@@ -126,7 +126,6 @@ pub(in crate::admin) fn update(connection: &Connection, key: &KeyRecord) -> rusq
         ":aliases": json(&key.rights.aliases),
         ":rpm": key.rights.rate.rpm,
         ":tpm": key.rights.rate.tpm,
-        ":spending_limit": key.rights.spending_limit,
         ":strict": key.rights.strict,
         ":tags": json(&key.tags),
         ":notes": key.notes,
@@ -254,7 +253,9 @@ fn record(row: &Row<'_>) -> rusqlite::Result<KeyRecord> {
     })
 }
 
-const SELECT: &str = "SELECT k.*, a.status AS account_status FROM keys k JOIN accounts a ON a.id = k.account";
+const SELECT: &str = "SELECT k.*, a.status AS account_status, (SELECT amount FROM budgets
+        WHERE kind = 'key' AND owner = k.id AND period = 'total' AND hard = 1) AS spending_limit
+    FROM keys k JOIN accounts a ON a.id = k.account";
 
 const SELECTED: &str = "WHERE k.number < :before AND (k.deleted IS NOT NULL) = :deleted
     AND (:account IS NULL OR k.account = :account)
