@@ -375,7 +375,7 @@ mod tests {
         let more = format!("UPDATE budgets SET amount = {} WHERE kind = 'key'", 3 * one);
         assert_eq!(changed(&more), [of(&a, &["3.00", "1.00"])]);
         assert_eq!(changed("DELETE FROM budgets WHERE kind = 'account'"), [of(&a, &["3.00"]), of(&c, &[])]);
-        let limit = format!("UPDATE keys SET spending_limit = {one} WHERE id = '{b}'");
+        let limit = format!("{add} ('key', '{b}', 'total', {one}, 1)");
         assert_eq!(changed(&limit), [of(&b, &["1.00"])], "a spending limit is a budget");
         assert_eq!(changed("UPDATE keys SET deleted = 1; UPDATE keys SET deleted = NULL").len(), 2);
         assert!(store.key(&a).unwrap().budgets.is_empty(), "a deleted key has no budgets");

@@ -117,6 +117,8 @@ impl Store {
             let owners = [(BudgetOwner::Key, key.id.as_str()), (BudgetOwner::Account, key.account.as_str())];
             let own = owners.iter().filter_map(|owner| by_owner.get(owner)).flatten();
             key.budgets = own.map(|budget| (*budget).clone()).collect();
+            key.rights.spending_limit =
+                key.budgets.iter().find(|one| one.is_spending_limit()).map(|one| one.limit);
         }
         Ok(())
     }
@@ -149,7 +151,7 @@ fn key(row: &Row<'_>) -> rusqlite::Result<Option<Key>> {
             models: models.map(|text| parse(&text)).transpose()?,
             aliases: parse(&aliases)?,
             rate: RateLimits { rpm: row.get("rpm")?, tpm: row.get("tpm")? },
-            spending_limit: row.get("spending_limit")?,
+            spending_limit: None,
             strict: row.get("strict")?,
             max_concurrent: row.get("max_concurrent")?,
             allow_ips: allow_ips.map(|text| parse(&text)).transpose()?,
@@ -226,22 +228,12 @@ pub(crate) mod testing {
             let aliases = serde_json::to_string(aliases).unwrap();
             let number = self.next_revision();
             self.0.execute(
-                "INSERT INTO keys (id, account, name, status, models, aliases, rpm, tpm, spending_limit, strict,
-                    origin, created, created_by, revision)
-                 VALUES (?1, ?2, ?3, 'active', ?4, ?5, ?6, ?7, ?8, ?9, 'cli', 0, 'test', ?10)",
-                params![
-                    id,
-                    new.account,
-                    new.name,
-                    models,
-                    aliases,
-                    rate.rpm,
-                    rate.tpm,
-                    spending_limit,
-                    strict,
-                    number
-                ],
+                "INSERT INTO keys (id, account, name, status, models, aliases, rpm, tpm, strict, origin, created,
+                    created_by, revision)
+                 VALUES (?1, ?2, ?3, 'active', ?4, ?5, ?6, ?7, ?8, 'cli', 0, 'test', ?9)",
+                params![id, new.account, new.name, models, aliases, rate.rpm, rate.tpm, strict, number],
             )?;
+            self.set_spending_limit(&id, *spending_limit);
             self.add_secret(&id, &secret, None);
             let mut stored = self.changed_since(number - 1)?;
             Ok((stored.pop().unwrap().secrets.pop().unwrap(), secret))
@@ -258,6 +250,18 @@ pub(crate) mod testing {
             let sql =
                 "INSERT INTO key_secrets (digest, key, hint, created, not_after) VALUES (?1, ?2, ?3, 0, ?4)";
             self.0.execute(sql, params![secret.digest().0, id, secret.hint(), not_after]).unwrap();
+        }
+
+        pub(crate) fn set_spending_limit(&self, id: &str, limit: Option<crate::money::Amount>) {
+            let budget = "kind = 'key' AND owner = ?1 AND period = 'total' AND hard";
+            match limit {
+                None => self.0.execute(&format!("DELETE FROM budgets WHERE {budget}"), [id]).unwrap(),
+                Some(limit) => {
+                    let sql = "INSERT INTO budgets (kind, owner, period, amount, hard) VALUES ('key', ?1, 'total', ?2, 1)
+                        ON CONFLICT DO UPDATE SET amount = excluded.amount";
+                    self.0.execute(sql, params![id, limit]).unwrap()
+                }
+            };
         }
 
         /// Changes a row of `keys` or `accounts`.

@@ -506,11 +506,11 @@ impl Build<'_> {
         variable: &impl Fn(&str) -> Option<String>,
     ) -> Declarations {
         let file = file.map(|file| std::path::absolute(file).unwrap_or_else(|_| file.to_owned()));
-        let all_are_read = self.references.is_none();
+        let (all_are_read, wrong) = (self.references.is_none(), self.known.wrong);
         let mut secret = |setting: &str, reference: &Located<String>| {
             self.secret(setting, reference, variable).filter(|_| all_are_read)
         };
-        let (declarations, problems) = Declarations::build(settings, file, &mut secret);
+        let (declarations, problems) = Declarations::build(settings, (file, wrong), &mut secret);
         self.problems.extend(problems);
         declarations
     }

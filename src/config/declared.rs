@@ -167,17 +167,21 @@ struct Mistakes {
     found: Vec<Problem>,
     /// The ids of all keys, even of those whose secret is not read.
     key_ids: Vec<(String, SourcePosition)>,
+    /// Whether a key has lost its secret because of a mistake that is reported.
+    lacks_proof: bool,
 }
 
 impl Declarations {
     /// Checks declarations, and finds the digests of their secrets. `secret` resolves a reference; `None` stands for
-    /// a secret that is not read, or of which the mistake is reported.
+    /// a secret that is not read, or of which the mistake is reported. `wrong` has the paths of members that were left out
+    /// because they are invalid.
     pub(super) fn build(
         settings: DeclarationSettings,
-        file: Option<PathBuf>,
+        (file, wrong): (Option<PathBuf>, &[String]),
         secret: &mut impl FnMut(&str, &Located<String>) -> Option<SecretString>,
     ) -> (Self, Vec<Problem>) {
-        let mut mistakes = Mistakes::default();
+        let lacks_proof = wrong.iter().any(|path| matches!(path.as_str(), "keys.secret" | "keys.sha256"));
+        let mut mistakes = Mistakes { lacks_proof, ..Mistakes::default() };
         let named = settings.instance.map(|instance| mistakes.instance(instance));
         let path = || file.as_ref().map(|file| file.display().to_string());
         let accounts: Vec<_> =
@@ -373,6 +377,7 @@ impl Mistakes {
                 }
                 parsed.map(|secret| (secret.digest(), Some(secret.hint().to_owned())))
             }
+            (None, None) if self.lacks_proof => None,
             _ => {
                 self.add(place, format!("{setting}: give either `secret` or `sha256`"));
                 None

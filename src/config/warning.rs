@@ -232,7 +232,7 @@ mod tests {
             jiff::Timestamp::from_second(jiff::Timestamp::now().as_second() + seconds).unwrap().to_string()
         };
         let subjects = |expires: &str| {
-            let key = format!("keys: [{{name: a, sha256: {}, expires: {expires}}}]", "0".repeat(64));
+            let key = format!("keys: [{{name: a, sha256: {}, expires: {expires}}}]", "ab".repeat(32));
             subjects(&format!("{PROVIDER}models:\n{}{key}\n", model("p/m", "")))
         };
         for expires in ["2020-01-31".to_owned(), day(60), day(13 * 86_400)] {

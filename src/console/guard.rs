@@ -144,7 +144,12 @@ mod tests {
     fn a_token_is_asked_for_where_figures_are() {
         let guard = AdminGuard::new(true, true, ["127.0.0.1"].into_iter());
         let token = Token::new("secret");
-        let operators = [OperatorToken { name: String::new(), role: Role::Read, token, accounts: AccountScope::default() }];
+        let operators = [OperatorToken {
+            name: String::new(),
+            role: Role::Read,
+            token,
+            accounts: AccountScope::default(),
+        }];
         let with = |what, authorization| guard.admit(what, Some("evil.example"), authorization, &operators);
         for what in [AdminResource::Console, AdminResource::Metrics] {
             for bad in

@@ -47,7 +47,9 @@ pub use alert::Alert;
 pub use audit::{Audit, AuditFinding, AuditStep};
 pub use bill::{Bill, Charge, Expected};
 pub use books::{Books, Wallet};
-pub use budgets::{BudgetState, DEFAULT_ALERT, NewBudget, budgets, check_budgets, set_budgets};
+pub use budgets::{
+    BudgetState, DEFAULT_ALERT, NewBudget, budgets, check_budgets, set_budgets, set_spending_limit,
+};
 pub(crate) use invariant::violated;
 pub use invariant::{Invariant, violations};
 pub use ledger::Ledger;

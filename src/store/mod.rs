@@ -353,6 +353,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("7_money.sql"),
     include_str!("8_targets.sql"),
     include_str!("9_declared.sql"),
+    include_str!("10_limits.sql"),
 ];
 
 #[cfg(test)]
@@ -390,8 +391,13 @@ mod tests {
                     VALUES ('k', 'a', '', 'active', '{{}}', 0, {values});"
             ))
             .unwrap();
-            if version > 1 {
-                old.execute_batch("UPDATE keys SET spending_limit = 5").unwrap();
+            match version {
+                1 => {}
+                2..10 => old.execute_batch("UPDATE keys SET spending_limit = 5").unwrap(),
+                _ => {
+                    let budget = "INSERT INTO budgets (kind, owner, period, amount, hard) VALUES ('key', 'k', 'total', 5, 1)";
+                    old.execute_batch(budget).unwrap();
+                }
             }
             drop(old);
             let new = open(folder.path()).unwrap();

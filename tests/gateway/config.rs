@@ -58,24 +58,33 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ("keys: [{name: a, sha256: abc}]", "1:26", "keys[0]: `sha256` is not 64 hexadecimal digits"),
     ("keys: [{name: a, secret: sk-upstream-canary}]", "1:26", "secrets are given by reference"),
     ("keys: [{name: a, secret: \"env:UPSTREAM_KEY\"}]", "1:26", "keys[0]: this is no secret of a key"),
-    ("keys: [{name: A, sha256: ZEROS}]", "1:8", "give the key an `id`, such as key_ci"),
-    ("keys: [{sha256: ZEROS}]", "1:8", "give the key an `id`, such as key_ci"),
-    ("keys: [{id: a/b, sha256: ZEROS}]", "1:13", "an id consists of letters, digits, `_` and `-`"),
-    ("keys: [{name: a, sha256: ZEROS, rpm: 0}]", "1:38", ""),
+    ("keys: [{name: a, sha256: 5}]", "1:26", "invalid type: integer `5`, expected a string"),
+    ("keys: [{name: A, sha256: DIGEST}]", "1:8", "give the key an `id`, such as key_ci"),
+    ("keys: [{sha256: DIGEST}]", "1:8", "give the key an `id`, such as key_ci"),
+    ("keys: [{id: a/b, sha256: DIGEST}]", "1:13", "an id consists of letters, digits, `_` and `-`"),
     (
-        "keys: [{name: a, sha256: ZEROS, expires: soon}]",
+        "keys: [{name: a, sha256: DIGEST, rpm: 0}]",
+        "1:97",
+        "invalid value: integer `0`, expected a whole number of at least 1, or `unlimited`",
+    ),
+    (
+        "keys: [{name: a, sha256: DIGEST, expires: soon}]",
         "1:101",
         "key 'key_a': 'soon' is no time: write 2027-01-31",
     ),
-    ("keys: [{name: a, sha256: ZEROS, rmp: 5}]", "1:92", "unknown field `rmp`"),
-    ("keys: [{name: a, sha256: ZEROS, models: [\"x y\"]}]", "1:101", "key 'key_a': 'x y' is no model's name"),
+    ("keys: [{name: a, sha256: DIGEST, rmp: 5}]", "1:92", "unknown field `rmp`"),
     (
-        "keys: [{name: a, sha256: ZEROS, budgets: [{period: day, limit: 0}]}]",
+        "keys: [{name: a, sha256: DIGEST, models: [\"x y\"]}]",
+        "1:101",
+        "key 'key_a': 'x y' is no model's name",
+    ),
+    (
+        "keys: [{name: a, sha256: DIGEST, budgets: [{period: day, limit: 0}]}]",
         "1:102",
         "key 'key_a': the daily budget needs a limit of more than nothing",
     ),
     (
-        "keys:\n- {name: a, sha256: ZEROS}\n- {id: b, sha256: ZEROS}",
+        "keys:\n- {name: a, sha256: DIGEST}\n- {id: b, sha256: DIGEST}",
         "3:3",
         "key 'b' has the secret of key 'key_a' in line 2",
     ),
@@ -242,7 +251,7 @@ fn each_mistake_is_named_with_its_place() {
 /// What is said instead of these words at this place, if it is something else.
 fn missed(text: &str, place: &str, words: &str) -> Option<String> {
     let text = text.replacen("UP", UP, usize::from(text.starts_with("UP")));
-    let text = text.replace("ZEROS", &"0".repeat(64));
+    let text = text.replace("DIGEST", &"ab".repeat(32));
     let found = problems(&text);
     let start = if place.is_empty() { String::new() } else { format!("{place}: ") };
     let right = matches!(found.as_slice(), [one] if one.starts_with(&start) && one.contains(words));

@@ -9,8 +9,8 @@ use crate::admin::model::{
 use crate::admin::records;
 use crate::admin::records::declaration::Ownership;
 use crate::admin::records::keys::{KeyRecord, KeySelection};
-use crate::auth::{Aliases, BudgetOwner, Digest, Period, RateLimits, Rights, Secret, Status, random_id};
-use crate::meter::DEFAULT_ALERT;
+use crate::auth::{Aliases, BudgetOwner, Digest, RateLimits, Rights, Secret, Status, random_id};
+use crate::meter::{self, DEFAULT_ALERT};
 use crate::store;
 
 use super::accounts::ensure_default;
@@ -160,6 +160,8 @@ impl Operations {
             records::keys::add_secret(transaction, &key.id, &secret, now)?;
             if !new.budgets.is_empty() {
                 replace_budgets(transaction, &key.id, &with_limit(new))?;
+            } else if let Some(limit) = key.rights.spending_limit {
+                meter::set_spending_limit(transaction, &key.id, Some(limit))?;
             }
             let made = object(transaction, &known(transaction, &key.id)?, now)?;
             let changed = Changed::new(&key.id, Some(&key.account), (None, Some(&made)), ());
@@ -198,6 +200,10 @@ impl Operations {
                 return Ok(changed.with(earlier));
             }
             records::keys::update(transaction, &after)?;
+            let limit = after.rights.spending_limit;
+            if limit != before.rights.spending_limit {
+                meter::set_spending_limit(transaction, id, limit)?;
+            }
             Ok(changed.with(object(transaction, &known(transaction, id)?, now)?))
         })
     }

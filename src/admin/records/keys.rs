@@ -114,12 +114,12 @@ pub(in crate::admin) fn insert(connection: &Connection, key: &KeyRecord) -> rusq
     update(connection, key)
 }
 
-/// Writes the members of a key that can change.
+/// Writes the members of a key that can change, except for the spending limit, which is a budget.
 pub(in crate::admin) fn update(connection: &Connection, key: &KeyRecord) -> rusqlite::Result<()> {
     let mut query = connection.prepare_cached(
         "UPDATE keys SET account = :account, name = :name, status = :status, models = :models, aliases = :aliases,
             rpm = :rpm, tpm = :tpm, max_concurrent = :max_concurrent, allow_ips = :allow_ips,
-            spending_limit = :spending_limit, strict = :strict, watch = :watch, tags = :tags, notes = :notes,
+            strict = :strict, watch = :watch, tags = :tags, notes = :notes,
             expires = :expires, deleted = :deleted, declared_by = :declared_by, declared = :declared,
             revision = :revision WHERE id = :id",
     )?;
@@ -134,7 +134,6 @@ pub(in crate::admin) fn update(connection: &Connection, key: &KeyRecord) -> rusq
         ":tpm": key.rights.rate.tpm,
         ":max_concurrent": key.rights.max_concurrent,
         ":allow_ips": key.rights.allow_ips.as_ref().map(json),
-        ":spending_limit": key.rights.spending_limit,
         ":strict": key.rights.strict,
         ":watch": key.watch,
         ":tags": json(&key.tags),
@@ -272,7 +271,9 @@ fn record(row: &Row<'_>) -> rusqlite::Result<KeyRecord> {
     })
 }
 
-const SELECT: &str = "SELECT k.*, a.status AS account_status FROM keys k JOIN accounts a ON a.id = k.account";
+const SELECT: &str = "SELECT k.*, a.status AS account_status, (SELECT amount FROM budgets
+        WHERE kind = 'key' AND owner = k.id AND period = 'total' AND hard = 1) AS spending_limit
+    FROM keys k JOIN accounts a ON a.id = k.account";
 
 const SELECTED: &str = "WHERE k.number < :before AND (k.deleted IS NOT NULL) = :deleted
     AND (:account IS NULL OR k.account = :account)
