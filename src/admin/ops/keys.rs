@@ -9,7 +9,7 @@ use crate::admin::model::{
 use crate::admin::records;
 use crate::admin::records::declaration::Ownership;
 use crate::admin::records::keys::{KeyRecord, KeySelection};
-use crate::auth::{Aliases, BudgetOwner, Digest, RateLimits, Rights, Secret, Status, random_id};
+use crate::auth::{Aliases, BudgetOwner, Digest, Period, RateLimits, Rights, Secret, Status, random_id};
 use crate::meter::{self, DEFAULT_ALERT};
 use crate::store;
 
