@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, params};
 
 use crate::money::Amount;
 use crate::private;
@@ -260,8 +260,21 @@ fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     for script in missing {
         transaction.execute_batch(script)?;
     }
+    note_version(&transaction, done)?;
     transaction.pragma_update(None, "user_version", i64::try_from(MIGRATIONS.len()).unwrap_or(0))?;
     transaction.commit()?;
+    Ok(())
+}
+
+/// Writes to the audit log that the store was made, or was brought up to date from a version.
+fn note_version(connection: &Connection, before: usize) -> rusqlite::Result<()> {
+    let action = if before == 0 { "store.create" } else { "store.migrate" };
+    let shown = |version: usize| format!("{{\"version\":{version}}}");
+    let before = Some(before).filter(|version| *version > 0).map(shown);
+    let sql = "INSERT INTO audit (time, actor, via, action, subject, outcome, before, after)
+        VALUES (?1, ?2, 'store', ?3, ?4, 'applied', ?5, ?6)";
+    let actor = format!("local:{}", access::user());
+    connection.execute(sql, params![now(), actor, action, FILE, before, shown(MIGRATIONS.len())])?;
     Ok(())
 }
 
@@ -384,6 +397,10 @@ mod tests {
             let sql = "SELECT TOTAL(amount) FROM budgets WHERE kind = 'key' AND owner = 'k'";
             let limit: f64 = new.query_row(sql, [], |row| row.get(0)).unwrap();
             assert_eq!(limit > 0.0, version > 1, "the spending limit of version {version} is a budget");
+            let sql = "SELECT action || before || after FROM audit";
+            let row: String = new.query_row(sql, [], |row| row.get(0)).unwrap();
+            let versions = [version, MIGRATIONS.len()].map(|version| format!("{{\"version\":{version}}}"));
+            assert_eq!(row, format!("store.migrate{}", versions.concat()));
             drop(new);
             assert_eq!(inspect(folder.path()).unwrap(), StoreState::Current);
         }

@@ -10,9 +10,10 @@ const api = createClient<paths>({
   headers: { authorization: `Bearer ${process.env.ADMIN_TOKEN}` },
 });
 
-function done<T>(answer: { data?: T; error?: unknown; response: Response }): T {
-  assert.ok(answer.data !== undefined, `${answer.response.status}: ${JSON.stringify(answer.error)}`);
-  return answer.data;
+function done<T>(answer: { data?: T; error?: unknown; response: Response }): NonNullable<T> {
+  const { data, error, response } = answer;
+  if (data === undefined || data === null) throw new Error(`${response.status}: ${JSON.stringify(error)}`);
+  return data;
 }
 
 const month = { period: "month", limit_usd: "5" } as const;
@@ -49,6 +50,7 @@ const topUp = done(await api.POST("/admin/v1/accounts/{id}/top-ups", { params: {
 assert.equal(topUp.balance_usd, "25.00");
 
 const usage = done(await api.GET("/admin/v1/usage", { params: { query: { group_by: "account,day" } } }));
+if (typeof usage === "string") throw new Error("this is CSV");
 assert.equal(usage.total.requests, 0);
 const targets = done(await api.GET("/admin/v1/targets"));
 const target = { path: { id: targets.data[0]?.id ?? "" } };

@@ -20,7 +20,7 @@ pub struct AuditRow {
     pub time: Moment,
     /// The operator: `token:NAME`, `local:UID` or `cli`.
     pub actor: String,
-    /// The way: `api`, `socket`, `cli` or `config`.
+    /// The way: `api`, `socket`, `cli`, `config`, or `store` for the store itself.
     pub via: String,
     /// The address from which the request came.
     pub address: Option<String>,

@@ -242,6 +242,7 @@ impl Operations {
         (action, subject): (&str, &str),
         operation: impl FnOnce(&Transaction<'_>, i64) -> OperationResult<Changed<T>>,
     ) -> OperationResult<T> {
+        self.has_noted.set(false);
         let now = store::now();
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let error = match operation(&transaction, now) {

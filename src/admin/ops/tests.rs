@@ -27,7 +27,9 @@ impl Store {
     }
 
     fn audit(&self) -> Vec<AuditRow> {
-        self.operations.audit(&AuditFilter::default(), &Page::all()).unwrap().data
+        let mut rows = self.operations.audit(&AuditFilter::default(), &Page::all()).unwrap().data;
+        rows.retain(|row| row.action != "store.create");
+        rows
     }
 
     /// Whether each of these secrets is admitted by a gateway on the store.
