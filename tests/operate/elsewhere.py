@@ -197,10 +197,8 @@ def _():
         for known in (rotated.out.strip(), secret):
             assert until(lambda: operator.curl("GET", operator.base + "/v1/models", known)[0] == 200)
         rows = operator.command("audit", "--json").json()
-        told = [(row["actor"], row["action"]) for row in rows]
-        assert told == [
-            ("token:ops", action) for action in ("account.create", "account.budgets", "key.create", "key.rotate")
-        ], told
+        told = [row["action"] for row in rows if row["actor"] == "token:ops"]
+        assert told == ["account.create", "account.budgets", "key.create", "key.rotate"], told
         (day,) = operator.command("usage", "--account", "team", "--by", "day", "--json").json()["data"]
         assert (day["requests"], day["cost_usd"]) == (CALLS, "5.00"), day
         plain = operator.command("usage", "--account", "team")
