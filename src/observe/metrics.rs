@@ -1,5 +1,6 @@
 //! Prometheus metrics. Every label has a bounded set of values: a name that a caller made up is never one.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -16,7 +17,7 @@ use super::maker::Maker;
 use super::operators::OperatorMetrics;
 use super::process::ProcessMetrics;
 use super::requests::RequestMetrics;
-use super::snapshot::MetricsSnapshot;
+use super::snapshot::{MetricsSnapshot, TargetTotals};
 use super::target::{TargetMetrics, TargetState, Targets};
 use super::tenants::{MetricsSettings, TenantMetrics};
 
@@ -223,6 +224,12 @@ impl Metrics {
             first_byte: self.requests.call_first_bytes(),
             duration: self.requests.call_durations(),
         }
+    }
+
+    /// Returns the attempts at each target since the process began, by model and provider.
+    #[must_use]
+    pub fn target_totals(&self) -> BTreeMap<(String, String), TargetTotals> {
+        self.targets.totals()
     }
 
     /// Returns all metrics in the Prometheus text format.

@@ -28,7 +28,7 @@ pub use metrics::Metrics;
 pub use operators::OperatorMetrics;
 pub use process::ProcessMetrics;
 pub use recent::{FailedRequest, FailedTry, FailureList, RecentFailures};
-pub use snapshot::{HistogramSnapshot, MetricsSnapshot, ModelUsage};
+pub use snapshot::{HistogramSnapshot, MetricsSnapshot, ModelUsage, TargetTotals};
 pub use target::{Attempt, TargetMetrics, TargetState, Tried};
 pub use tenants::{KeySeries, MAX_ACCOUNT_SERIES, MetricsSettings};
 pub use trace::{Trace, Tracer};

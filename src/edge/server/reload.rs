@@ -126,7 +126,7 @@ impl Reload {
         if self.load(trigger) == ReloadOutcome::Unchanged {
             return;
         }
-        let file = self.file.as_deref().unwrap_or(Path::new(""));
+        let file = self.file.as_deref().unwrap_or_else(|| Path::new(""));
         let actor = Actor::configuration(&file.display().to_string());
         let noted = Operations::open(&self.data).and_then(|store| store.note_reload(&actor, &self.status));
         if let Err(error) = noted {
