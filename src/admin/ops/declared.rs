@@ -163,7 +163,7 @@ impl<'a> Run<'a> {
     }
 
     /// Makes the account of keys for which the file names no account, unless there is one. No instance owns it.
-    fn default_account(&mut self) -> OperationResult<()> {
+    fn default_account(&self) -> OperationResult<()> {
         if records::accounts::read_any(self.transaction, keys::DEFAULT_ACCOUNT)?.is_some() {
             return Ok(());
         }
@@ -289,7 +289,7 @@ impl<'a> Run<'a> {
         declared: Option<&[meter::NewBudget]>,
         is_freed: bool,
     ) -> OperationResult<()> {
-        let Some(wanted) = declared.or(is_freed.then_some(&[])) else { return Ok(()) };
+        let Some(wanted) = declared.or_else(|| is_freed.then_some(&[])) else { return Ok(()) };
         let states = meter::budgets(self.transaction, (owner, id))?.into_iter().map(Budget::from);
         let before = sorted(states.map(|budget| NewBudget::from(&budget)).collect());
         let after = sorted(wanted.iter().map(NewBudget::from).collect());
