@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::members::{Member, Members, members};
+use super::members::{Member, MemberName, Members, members};
 
 members! {
     /// The facts of a request when it is over. Unknown facts are left out, and so are prompts, answers, credentials
@@ -150,7 +150,7 @@ impl AccessLine<'_> {
 }
 
 impl Member for Vec<TryLine<'_>> {
-    fn write(&self, name: &'static str, members: &mut Members<'_>) -> serde_json::Result<()> {
+    fn write(&self, name: MemberName, members: &mut Members<'_>) -> serde_json::Result<()> {
         if self.is_empty() {
             return Ok(());
         }
