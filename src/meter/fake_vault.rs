@@ -173,9 +173,7 @@ impl FakeBooks {
             self.charge(*epoch, *call, charge.min(held.max(room)), u64::MAX);
         }
         let mut loss = Loss::default();
-        let [first, last] = CallId::range(*epoch);
-        let of_epoch = self.holds.iter().filter(|(call, _)| (first..=last).contains(&call.0));
-        for (call, hold) in of_epoch.map(|(call, hold)| (*call, *hold)).collect::<Vec<_>>() {
+        for (call, hold) in self.open_calls(*epoch) {
             let tokens = hold.prompt + self.delivered.get(&call).unwrap_or(&0);
             let charge = (tokens * USD).min(hold.amount.nano());
             loss = Loss { calls: loss.calls + 1, ..loss };
@@ -183,6 +181,12 @@ impl FakeBooks {
         }
         self.end(*epoch);
         loss
+    }
+
+    fn open_calls(&self, epoch: i64) -> Vec<(CallId, Hold)> {
+        let [first, last] = CallId::range(epoch);
+        let of_epoch = self.holds.iter().filter(|(call, _)| (first..=last).contains(&call.0));
+        of_epoch.map(|(call, hold)| (*call, *hold)).collect()
     }
 
     fn end(&mut self, epoch: i64) {

@@ -319,7 +319,7 @@ impl World {
         for (call, Cost { least, most, is_lost }) in &self.costs {
             match charges.get(call) {
                 Some(charge) => {
-                    assert!((least..=most).contains(&charge), "{call:?}: {charge}, not {least} to {most}")
+                    assert!((least..=most).contains(&charge), "{call:?}: {charge}, not {least} to {most}");
                 }
                 None => assert!(*is_lost, "{call:?} was free"),
             }
