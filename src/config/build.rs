@@ -6,22 +6,20 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use http::header::{HeaderName, HeaderValue};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use once_cell::sync::OnceCell;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::auth::{self, Aliases, Digest, OperatorToken, Role, Token};
+use crate::auth::{Aliases, Digest, OperatorToken, Role, Token};
 use crate::located::{Located, SourcePosition};
 use crate::meter::{Prices, TierSettings};
 use crate::observe::{AccessLogSettings, Destination};
 use crate::private::{self, Exposure};
-use crate::protocol::ProtocolId;
-use crate::provider::{self, Auth, Provider, ProviderSettings};
+use crate::provider::Provider;
 use crate::route::{
-    Catalog, MAX_NAME_BYTES, ModelEntry, ModelSettings, ModelTarget, TargetHealth, TargetId, TargetSettings,
-    is_model_name,
+    Catalog, Credentials, MAX_NAME_BYTES, ModelEntry, ModelSettings, ModelTarget, TargetHealth, TargetId,
+    TargetSettings, is_model_name,
 };
 
 use super::admin::OperatorSettings;
@@ -54,11 +52,13 @@ pub(super) struct BuildInput<'a> {
 }
 
 /// The parts that are built already, and the problems so far.
-struct Build<'a> {
+pub(super) struct Build<'a> {
     problems: &'a mut Vec<Problem>,
-    known: &'a DeclaredNames<'a>,
+    pub(super) known: &'a DeclaredNames<'a>,
     folder: &'a Path,
-    providers: BTreeMap<String, Arc<Provider>>,
+    pub(super) providers: BTreeMap<String, Arc<Provider>>,
+    /// The states of the credentials of providers that have several.
+    pub(super) credentials: BTreeMap<String, Arc<Credentials>>,
     addresses: BTreeSet<String>,
     exposed: Vec<Exposed>,
     /// The references that were not followed; `None` if all are followed.
@@ -80,6 +80,7 @@ pub(super) fn build(
         known: input.declared,
         folder: input.folder,
         providers: BTreeMap::new(),
+        credentials: BTreeMap::new(),
         addresses: BTreeSet::new(),
         exposed: Vec::new(),
         references: input.options.without_secrets.then(Vec::new),
@@ -126,83 +127,12 @@ pub(super) fn build(
 }
 
 impl Build<'_> {
-    fn report(&mut self, place: SourcePosition, message: impl Into<String>) {
+    pub(super) fn report(&mut self, place: SourcePosition, message: impl Into<String>) {
         self.problems.push(Problem { place, message: message.into() });
     }
 
-    fn provider(
-        &mut self,
-        name: &Located<String>,
-        settings: &ProviderSettings,
-        demo: Option<u16>,
-        variable: &impl Fn(&str) -> Option<String>,
-    ) {
-        let built_in = demo.filter(|_| name.value == DEMO).map(|port| demo_settings(settings, port));
-        let settings = built_in.as_ref().unwrap_or(settings);
-        let headers = self.headers(&name.value, settings, variable);
-        let key = match &settings.key {
-            _ if built_in.is_some() => Some(demo_key()),
-            None => None,
-            Some(reference) => {
-                match self.secret(&format!("providers.{}.key", name.value), reference, variable) {
-                    Some(key) => Some(key),
-                    None => return,
-                }
-            }
-        };
-        match Provider::build(&name.value, settings, key, headers) {
-            Ok(provider) => {
-                self.providers.insert(name.value.clone(), Arc::new(provider));
-            }
-            Err((member, _)) if self.known.wrong.contains(&format!("providers.{}.{member}", name.value)) => {}
-            Err((member, why)) => {
-                let place = match member {
-                    "base_url" => settings.base_url.as_ref().map(|url| url.place),
-                    "preset" => settings.preset.as_ref().map(|preset| preset.place),
-                    _ => None,
-                };
-                self.report(place.unwrap_or(name.place), format!("providers.{}.{member}: {why}", name.value));
-            }
-        }
-    }
-
-    /// Returns the headers of a provider's own that are right.
-    fn headers(
-        &mut self,
-        provider: &str,
-        settings: &ProviderSettings,
-        variable: &impl Fn(&str) -> Option<String>,
-    ) -> Vec<(HeaderName, HeaderValue)> {
-        let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::new();
-        for (Located { value: name, place }, value) in &settings.headers {
-            let setting = format!("providers.{provider}.headers.{name}");
-            let parsed = match provider::header_name(name) {
-                Ok(parsed) if headers.iter().any(|(other, _)| *other == parsed) => {
-                    self.report(*place, format!("{setting}: is there already, in another case"));
-                    continue;
-                }
-                Ok(parsed) => parsed,
-                Err(why) => {
-                    self.report(*place, format!("{setting}: {why}"));
-                    continue;
-                }
-            };
-            let made = if secret::is_reference(&value.value) {
-                let Some(secret) = self.secret(&setting, value, variable) else { continue };
-                provider::header_value(secret.expose_secret(), true)
-            } else {
-                provider::header_value(&value.value, false)
-            };
-            match made {
-                Ok(made) => headers.push((parsed, made)),
-                Err(why) => self.report(value.place, format!("{setting}: {why}")),
-            }
-        }
-        headers
-    }
-
     /// Returns the secret that a setting refers to.
-    fn secret(
+    pub(super) fn secret(
         &mut self,
         setting: &str,
         reference: &Located<String>,
@@ -303,6 +233,7 @@ impl Build<'_> {
             return None;
         };
         let provider = Arc::clone(provider);
+        let credentials = self.credentials.get(name).cloned();
         let weight = settings.weight.unwrap_or(1);
         if weight == 0 {
             self.report(*place, "a weight of 0 would never be chosen: leave the target out");
@@ -326,7 +257,8 @@ impl Build<'_> {
             Some(own) => self.prices(Some(own), *place),
             None => prices.cloned(),
         };
-        Some(ModelTarget { provider, model, protocols, weight, priority: settings.priority, prices, health })
+        let priority = settings.priority;
+        Some(ModelTarget { provider, model, protocols, weight, priority, prices, health, credentials })
     }
 
     fn seconds(&mut self, date: &Located<String>) -> i64 {
@@ -510,29 +442,10 @@ fn is_model_id(id: &str) -> bool {
     is_model_name(id) && parts.is_some_and(|(vendor, model)| plain(vendor) && (model == "*" || plain(model)))
 }
 
-/// Returns the settings of the built-in provider. It listens on loopback, where other users can reach it, too, so
-/// it asks for a credential that only this process knows.
-fn demo_settings(settings: &ProviderSettings, port: u16) -> ProviderSettings {
-    ProviderSettings {
-        base_url: Some(format!("http://127.0.0.1:{port}").into()),
-        auth: Some(Auth::Bearer),
-        // The demo fails when a marker asks for it, so its failures say nothing about its health.
-        breaker_failures: settings.breaker_failures.or(Some(0)),
-        protocols: Some(vec![ProtocolId::Chat, ProtocolId::Responses, ProtocolId::Messages]),
-        ..settings.clone()
-    }
-}
-
 /// Returns the port of the built-in provider. It is chosen once, so that a reload finds the provider there.
 fn demo_port() -> std::io::Result<u16> {
     let free = || Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port());
     DEMO_PORT.get_or_try_init(free).copied()
-}
-
-/// Returns the credential of the built-in provider, which differs between processes and stays the same after a
-/// reload.
-fn demo_key() -> SecretString {
-    DEMO_KEY.get_or_init(|| SecretString::from(auth::random_id("demo-"))).clone()
 }
 
 fn cores() -> usize {
@@ -543,8 +456,6 @@ fn cores() -> usize {
 const NOT_READ: &str = "not-read";
 
 static DEMO_PORT: OnceCell<u16> = OnceCell::new();
-
-static DEMO_KEY: OnceCell<SecretString> = OnceCell::new();
 
 /// The fewest characters of an operator's credential in the file.
 const MIN_TOKEN_LENGTH: usize = 32;

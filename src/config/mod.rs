@@ -13,6 +13,7 @@ mod loaded;
 mod node;
 mod options;
 mod places;
+mod providers;
 mod retirement;
 mod schema;
 mod secret;

@@ -40,6 +40,8 @@ members! {
         pub model: Option<&'a str>,
         /// The provider that answered.
         pub provider: Option<&'a str>,
+        /// The name of the credential, if the provider has several.
+        pub credential: Option<&'a str>,
         /// The provider's own name of the model.
         pub upstream_model: Option<&'a str>,
         /// The model that the provider's answer names, if it is not `upstream_model`.
@@ -93,6 +95,8 @@ members! {
         pub provider: &'a str,
         /// The provider's own name of the model.
         pub model: &'a str,
+        /// The name of the credential, if the provider has several.
+        pub credential: Option<&'a str>,
         /// The status of its answer.
         pub status: Option<u16>,
         /// The milliseconds until it failed, or until the end of the answer.
@@ -124,6 +128,7 @@ impl AccessLine<'_> {
             requested_model: None,
             model: None,
             provider: None,
+            credential: None,
             upstream_model: None,
             served_model: None,
             route: None,
@@ -199,6 +204,7 @@ mod tests {
         let failed = TryLine {
             provider: "azure",
             model: "gpt-5",
+            credential: None,
             status: None,
             ms: 12.0,
             error: Some("connect"),

@@ -117,6 +117,12 @@ impl Metrics {
         self.targets.find(model, provider)
     }
 
+    /// Sets the states of the credentials of providers that have several, by provider, name and state, each with whether
+    /// it is the present one.
+    pub fn credentials<'c>(&self, all: impl Iterator<Item = ([&'c str; 3], bool)>) {
+        self.targets.credentials.set_states(all);
+    }
+
     /// Sets the states of the targets of all models, by catalog entry and provider, and whether each is available.
     pub fn targets<'t>(&self, all: impl Iterator<Item = (&'t str, &'t str, TargetState, bool)>) {
         self.targets.set_states(all);

@@ -2,6 +2,7 @@
 
 mod access;
 mod access_log;
+mod credentials;
 mod labels;
 mod ledger;
 mod log;

@@ -9,6 +9,8 @@ use crate::canon::ProfileSettings;
 use crate::located::Located;
 use crate::protocol::ProtocolId;
 
+use super::credential::CredentialSettings;
+
 /// One provider in the configuration file.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -21,6 +23,9 @@ pub struct ProviderSettings {
     pub base_url: Option<Located<String>>,
     /// A reference to the credential: `env:NAME` or `file:PATH`. Default: none is sent.
     pub key: Option<Located<String>>,
+    /// Several credentials instead of `key`, each a reference, or a map with a name and a weight. A credential that is
+    /// refused or rate limited rests, and the others serve. The calls of a session use the same one. Default: none.
+    pub keys: Option<Vec<Located<CredentialSettings>>>,
     /// The way to send the credential. Default: `x-api-key` for Messages, `x-goog-api-key` for Gemini, else `bearer`.
     pub auth: Option<Auth>,
     /// Headers that every request to this provider has besides, by name. They replace the client's headers of the same

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::catalog::{ModelEntry, ModelTarget};
+use super::credentials::{CredentialSnapshot, Credentials};
 use super::health::Circuit;
 use super::state_log::TargetFailure;
 
@@ -39,6 +40,9 @@ pub struct TargetSnapshot {
     pub weight: u32,
     /// The target's priority; targets with lower numbers are tried first.
     pub priority: u32,
+    /// The states of the provider's credentials, if it has several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub credentials: Vec<CredentialSnapshot>,
 }
 
 impl TargetSnapshot {
@@ -63,6 +67,7 @@ impl TargetSnapshot {
             weight: target.weight,
             priority: target.priority,
             last_failure,
+            credentials: target.credentials.as_deref().map(Credentials::snapshots).unwrap_or_default(),
         }
     }
 }

@@ -26,6 +26,7 @@ mod console;
 mod continuity;
 mod corpus;
 mod cors;
+mod credentials;
 mod demo;
 mod differential;
 mod doctor;

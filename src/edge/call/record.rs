@@ -109,6 +109,7 @@ impl CallContext {
             requested_model: self.request.requested_model.as_deref().map(cut),
             model: call.map(|call| &*call.found.id),
             provider: call.map(|call| &*call.provider().name),
+            credential: call.and_then(Call::credential_name).map(|name| &**name),
             upstream_model: call.map(|call| call.upstream_model.as_str()).map(cut),
             served_model: self.attempts.answer.served.as_deref().filter(|name| is_model_name(name)).map(cut),
             route: call.map(Call::route),

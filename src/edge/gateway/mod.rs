@@ -132,6 +132,11 @@ impl Gateway {
         self.0.metrics.reloads.inc();
     }
 
+    /// Ends the rests of all credentials, because their operator may have acted.
+    pub(in crate::edge) fn wake_credentials(&self) {
+        self.0.snapshot.load().catalog.wake_credentials();
+    }
+
     /// Opens the access log again if its file was renamed.
     pub(in crate::edge) fn reopen_log(&self) {
         match self.0.access.reopen_renamed() {
@@ -199,6 +204,7 @@ impl Gateway {
             })
         });
         self.0.metrics.targets(targets);
+        self.0.metrics.credentials(snapshot.catalog.credential_states(now).into_iter());
         let (load, connections) = (self.0.load.total(), self.0.connections.total());
         self.0.metrics.load(load.calls, load.bytes, connections);
         self.0.metrics.ledger.set_waiting(self.0.quotas.ledger.waiting());

@@ -109,6 +109,7 @@ impl Reload {
                 let next = InForce::of(text, &config);
                 if next.digest == self.in_force.digest && self.status.refused.is_none() {
                     self.gateway.metrics().reloads.inc();
+                    self.gateway.wake_credentials();
                     return log::debug!("the configuration has not changed");
                 }
                 self.put_into_effect(next, &config, trigger);
