@@ -55,12 +55,14 @@ pub(super) struct BuildInput<'a> {
 pub(super) struct Build<'a> {
     problems: &'a mut Vec<Problem>,
     pub(super) known: &'a DeclaredNames<'a>,
-    folder: &'a Path,
+    pub(super) folder: &'a Path,
     pub(super) providers: BTreeMap<String, Arc<Provider>>,
     /// The states of the credentials of providers that have several.
     pub(super) credentials: BTreeMap<String, Arc<Credentials>>,
     addresses: BTreeSet<String>,
     exposed: Vec<Exposed>,
+    /// Files to which providers refer.
+    watched: Vec<PathBuf>,
     /// The references that were not followed; `None` if all are followed.
     references: Option<Vec<SecretReference>>,
 }
@@ -83,6 +85,7 @@ pub(super) fn build(
         credentials: BTreeMap::new(),
         addresses: BTreeSet::new(),
         exposed: Vec::new(),
+        watched: Vec::new(),
         references: input.options.without_secrets.then(Vec::new),
     };
     let demo = settings.providers.keys().any(|name| name.value == DEMO).then(demo_port).transpose();
@@ -104,6 +107,7 @@ pub(super) fn build(
     let listeners = build.listeners(settings.listen);
     let admin = build.admin(settings.admin, variable);
     let cors = build.cors(settings.cors);
+    let guards = build.guards(settings.guards, variable);
     let data = input.folder.join(settings.data.unwrap_or_else(|| PathBuf::from(DEFAULT_DATA)));
     Some(Config {
         listeners,
@@ -115,12 +119,14 @@ pub(super) fn build(
         key_defaults: settings.key_defaults.rate(),
         metrics: settings.metrics,
         cors,
+        guards,
         limits: settings.limits,
         timeouts: settings.timeouts,
         catalog: Catalog::new(entries, settings.aliases),
         providers: build.providers.into_values().collect(),
         demo,
         exposed: build.exposed,
+        watched: build.watched,
         references: build.references.unwrap_or_default(),
         options: input.options.clone(),
     })
@@ -161,8 +167,21 @@ impl Build<'_> {
         secret
     }
 
+    /// Notes a file that is to be read again when it changes.
+    pub(super) fn watch_file(&mut self, file: &Path) {
+        self.watched.push(file.to_owned());
+    }
+
+    /// Whether files are not read, but only listed. Then it lists this one.
+    pub(super) fn defer_file(&mut self, setting: &str, file: &Path, place: SourcePosition) -> bool {
+        let Some(references) = &mut self.references else { return false };
+        let source = SecretSource::File(file.to_owned());
+        references.push(SecretReference { setting: setting.to_owned(), place, source });
+        true
+    }
+
     /// Notes who may use the file of a secret.
-    fn judge(
+    pub(super) fn judge(
         &mut self,
         setting: String,
         place: SourcePosition,
@@ -299,6 +318,7 @@ impl Build<'_> {
         for tls in settings.iter_mut().filter_map(|listener| listener.tls.as_mut()) {
             tls.certificate = self.folder.join(&tls.certificate);
             tls.key = self.folder.join(&tls.key);
+            tls.client_ca = tls.client_ca.take().map(|file| self.folder.join(file));
         }
         if settings.is_empty() && !self.known.wrong.iter().any(|path| path == "listen") {
             self.report(SourcePosition::default(), "listen: at least one address is needed");
@@ -314,7 +334,9 @@ impl Build<'_> {
                 }));
                 continue;
             }
-            for file in tls.iter().flat_map(|tls| [&tls.certificate, &tls.key]) {
+            let files =
+                tls.iter().flat_map(|tls| [&tls.certificate, &tls.key].into_iter().chain(&tls.client_ca));
+            for file in files {
                 if let Err(why) = std::fs::metadata(file) {
                     self.report(address.place, format!("{} cannot be read: {why}", file.display()));
                 }
@@ -453,7 +475,7 @@ fn cores() -> usize {
 }
 
 /// The value in place of a secret that is not read.
-const NOT_READ: &str = "not-read";
+pub(super) const NOT_READ: &str = "not-read";
 
 static DEMO_PORT: OnceCell<u16> = OnceCell::new();
 

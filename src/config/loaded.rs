@@ -10,6 +10,7 @@ use crate::route::Catalog;
 
 use super::admin::AdminListener;
 use super::cors::Cors;
+use super::guards::Guard;
 use super::options::LoadOptions;
 use super::secret::{Exposed, SecretReference};
 use super::settings::{BillingMode, Limits, Switch, Timeouts, TlsFiles};
@@ -41,12 +42,16 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// All providers.
     pub providers: Vec<Arc<Provider>>,
+    /// The guards, in the order in which they are asked.
+    pub guards: Vec<Guard>,
     /// All models.
     pub catalog: Catalog,
     /// The port of the built-in provider, if it is in use.
     pub demo: Option<u16>,
     /// Files with secrets that users other than the gateway's may use.
     pub exposed: Vec<Exposed>,
+    /// Files besides secrets to which providers refer, and which are watched like the configuration.
+    pub watched: Vec<PathBuf>,
     /// The references to secrets and key files, if only their form was checked.
     pub references: Vec<SecretReference>,
     /// The options with which it was loaded, and with which its file is loaded again.

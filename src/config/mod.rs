@@ -5,9 +5,12 @@
 
 mod admin;
 mod build;
+mod connection;
 mod cors;
 mod error;
 mod first_run;
+mod guard_build;
+mod guards;
 mod load;
 mod loaded;
 mod node;
@@ -26,13 +29,15 @@ pub use admin::{AdminListener, AdminSettings};
 pub use cors::{Cors, CorsMembers, CorsSettings, OriginSettings, Origins};
 pub use error::{ConfigError, Problem};
 pub use first_run::DEMO;
+pub use guards::{Guard, GuardFallback, GuardMoment, GuardSettings, GuardView};
 pub use loaded::{Config, Listener};
 pub use options::LoadOptions;
 pub use places::{Places, key_defaults};
 pub use schema::schema;
 pub use secret::{Exposed, SecretReference, SecretSource};
 pub use settings::{
-    BillingMode, KeyDefaults, Limits, ListenerSettings, RateSetting, Settings, Switch, Timeouts, TlsFiles,
+    BillingMode, ClientAuth, KeyDefaults, Limits, ListenerSettings, RateSetting, Settings, Switch, Timeouts,
+    TlsFiles,
 };
 pub use status::{
     ConfigStatus, LoadedFile, ProcessSettings, RefusedFile, ReloadTrigger, changed_sections, sha256,

@@ -13,6 +13,7 @@ use crate::provider::{self, Auth, Credential, CredentialSettings, Provider, Prov
 use crate::route::Credentials;
 
 use super::build::Build;
+use super::connection::Server;
 use super::first_run::DEMO;
 use super::secret;
 
@@ -35,7 +36,9 @@ impl Build<'_> {
         let Some(credentials) = credentials else { return };
         match Provider::build(&name.value, settings, credentials, headers) {
             Ok(provider) => {
-                let provider = Arc::new(provider);
+                let server = Server { name, url: &provider.base_url };
+                let connection = self.connection(server, settings, variable);
+                let provider = Arc::new(provider.connected(connection));
                 let states = Credentials::of(&provider).map(|states| (name.value.clone(), states));
                 self.credentials.extend(states);
                 self.providers.insert(name.value.clone(), provider);

@@ -14,7 +14,7 @@ use crate::observe::AccessLogSettings;
 use crate::provider::ProviderSettings;
 use crate::route::ModelSettings;
 
-use super::{AdminSettings, CorsSettings};
+use super::{AdminSettings, CorsSettings, GuardSettings};
 
 /// The configuration of a CrossModel gateway.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -55,6 +55,8 @@ pub struct Settings {
     pub providers: BTreeMap<Located<String>, ProviderSettings>,
     /// Models, in the order in which they are listed.
     pub models: Vec<ModelSettings>,
+    /// HTTP services that are asked about requests before these go anywhere, in this order. Default: none.
+    pub guards: Vec<Located<GuardSettings>>,
     /// The rate limits of new keys for which no others are given. Default: unlimited.
     pub key_defaults: KeyDefaults,
     /// Aliases of models for every key: `name: vendor/model`, or `prefix*: vendor/model`.
@@ -160,6 +162,24 @@ pub struct TlsFiles {
     pub certificate: PathBuf,
     /// The path of the private key, as PEM.
     pub key: PathBuf,
+    /// The path of the certificates of the authorities that may vouch for clients, as PEM. Clients then show a
+    /// certificate in the TLS handshake, and need a key all the same. Default: clients are not asked for certificates.
+    #[serde(default)]
+    pub client_ca: Option<PathBuf>,
+    /// Whether each client has to show a certificate, if `client_ca` is set. Default: `required`.
+    #[serde(default)]
+    pub client_auth: ClientAuth,
+}
+
+/// Whether clients have to show a certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientAuth {
+    /// A handshake without a valid certificate fails.
+    #[default]
+    Required,
+    /// A client may show none; an invalid one fails.
+    Optional,
 }
 
 /// Limits on the size, the speed and the number of requests, connections and calls.

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use super::{Config, ConfigError};
+use super::{ClientAuth, Config, ConfigError, TlsFiles};
 
 /// The state of the configuration of a process.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -61,8 +61,8 @@ pub enum ReloadTrigger {
 /// The settings that only a new process puts into effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProcessSettings {
-    /// The addresses for clients, and whether each has TLS.
-    listen: Vec<(String, bool)>,
+    /// The addresses for clients, and for those with TLS, the certificates that clients show.
+    listen: Vec<(String, Option<(Option<PathBuf>, ClientAuth)>)>,
     admin: Option<super::AdminListener>,
     data: PathBuf,
     threads: usize,
@@ -73,9 +73,12 @@ impl ProcessSettings {
     /// Takes the settings from a configuration.
     #[must_use]
     pub fn of(config: &Config) -> Self {
+        let clients = |tls: &TlsFiles| (tls.client_ca.clone(), tls.client_auth);
         let listen = config.listeners.iter();
         Self {
-            listen: listen.map(|listener| (listener.address.clone(), listener.tls.is_some())).collect(),
+            listen: listen
+                .map(|listener| (listener.address.clone(), listener.tls.as_ref().map(clients)))
+                .collect(),
             admin: config.admin.clone(),
             data: config.data.clone(),
             threads: config.threads,

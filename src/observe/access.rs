@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::guards::GuardLine;
 use super::members::{Member, Members, members};
 
 members! {
@@ -58,6 +59,8 @@ members! {
         pub detail: Option<&'a str>,
         /// The limit of the key or account that has refused the call.
         pub limit: Option<&'a str>,
+        /// What guards have said of the request.
+        pub guard: Vec<GuardLine<'a>>,
         /// Whether the answer was a stream.
         pub stream: bool,
         /// Whether the client left before the end.
@@ -137,6 +140,7 @@ impl AccessLine<'_> {
             error: None,
             detail: None,
             limit: None,
+            guard: Vec::new(),
             stream: false,
             client_gone: false,
             bytes_in: 0,

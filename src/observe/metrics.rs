@@ -8,6 +8,7 @@ use crate::canon::{Anomaly, ProtocolId, Rejection};
 use crate::limit::Shed;
 use crate::meter::Unpriced;
 
+use super::guards::{GuardAction, GuardMetrics};
 use super::labels::{ConnectionCap, HeadRefusal, LimitRefusal};
 use super::ledger::LedgerMetrics;
 use super::maker::Maker;
@@ -27,6 +28,7 @@ pub struct Metrics {
     carriers: IntCounterVec,
     unpriced: IntCounterVec,
     refusals: Refusals,
+    guards: GuardMetrics,
     in_flight: IntGauge,
     body_bytes: IntGauge,
     connections: IntGauge,
@@ -94,6 +96,7 @@ impl Metrics {
             body_bytes: make.gauge("crossmodel_request_bytes_in_flight", "Bytes of their requests' bodies.")?,
             connections: make.gauge("crossmodel_connections", "Connections of clients.")?,
             refusals: Refusals::new(&make)?,
+            guards: GuardMetrics::new(&make)?,
             reloads: reloads.with_label_values(&["ok"]),
             bad_reloads: reloads.with_label_values(&["refused"]),
             certificates: certificates.with_label_values(&["ok"]),
@@ -115,6 +118,11 @@ impl Metrics {
     #[must_use]
     pub fn target(&self, model: &str, provider: &str) -> Arc<TargetMetrics> {
         self.targets.find(model, provider)
+    }
+
+    /// Counts a request that a guard was asked about.
+    pub fn guard(&self, guard: &str, action: GuardAction) {
+        self.guards.count(guard, action);
     }
 
     /// Sets the states of the credentials of providers that have several, by provider, name and state, each with whether

@@ -3,6 +3,7 @@
 mod access;
 mod access_log;
 mod credentials;
+mod guards;
 mod labels;
 mod ledger;
 mod log;
@@ -19,6 +20,7 @@ mod trace;
 
 pub use access::{AccessLine, TryLine, millis};
 pub use access_log::{AccessLog, AccessLogSettings, ClientDetail, Destination};
+pub use guards::{GuardAction, GuardLine};
 pub use labels::{AttemptFailure, ConnectionCap, HeadRefusal, LimitRefusal};
 pub use ledger::LedgerMetrics;
 pub use log::{dropped as log_dropped, start as start_log};

@@ -3,9 +3,11 @@
 //! A [`Provider`] is made from configuration and is immutable. Connections to it belong to the edge.
 
 mod base_url;
+mod connection;
 mod credential;
 mod headers;
 mod preset;
+mod proxy;
 mod settings;
 
 use std::fmt;
@@ -21,9 +23,11 @@ pub use crate::canon::{
     Profile, ProfileSettings, ReasoningIn, Sampling, StreamUsage, SystemRole, ToolChoice, ToolId, UserField,
 };
 pub use base_url::BaseUrl;
+pub use connection::{ClientCertificate, ClientCertificateSettings, ProviderConnection};
 pub use credential::{Credential, CredentialSettings, check_credentials};
 pub use headers::{header_name, header_value};
 pub use preset::{Preset, ProtocolBaseUrls, preset, presets};
+pub use proxy::{Proxy, is_excepted, is_loopback};
 pub use settings::{Auth, HttpVersion, OnClientGone, ProviderSettings, TimeoutSettings};
 
 /// A provider that can be called.
@@ -51,6 +55,8 @@ pub struct Provider {
     pub inner_models: Vec<String>,
     /// Headers that every request to it has besides. Secret ones are marked as sensitive.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The way to its server.
+    pub connection: Arc<ProviderConnection>,
     /// Whether its protocols are those of the preset, and not of the configuration.
     assumed: bool,
     /// The paths before the endpoints of protocols that have one of their own.
@@ -113,12 +119,19 @@ impl Provider {
             allow_upstream_state: settings.allow_upstream_state,
             inner_models: settings.inner_models.clone(),
             headers,
+            connection: Arc::default(),
             assumed: settings.protocols.is_none(),
             own_paths,
             auth,
             messages_auth: preset.messages_auth,
             credentials,
         })
+    }
+
+    /// Returns the same provider with another way to its server.
+    #[must_use]
+    pub fn connected(self, connection: ProviderConnection) -> Self {
+        Self { connection: Arc::new(connection), ..self }
     }
 
     /// Returns the way to send the credential with requests of `protocol`.
@@ -163,11 +176,13 @@ impl Provider {
         self.credentials.get(place).filter(|_| self.credentials.len() > 1).map(|credential| &credential.name)
     }
 
-    /// Returns everything that only the gateway and the provider may know: the credentials, and secret headers.
+    /// Returns everything that only the gateway and the provider may know: the credentials, secret headers, and the
+    /// credential for its proxy.
     pub fn secrets(&self) -> impl Iterator<Item = &str> {
         let headers = self.headers.iter().map(|(_, value)| value).filter(|value| value.is_sensitive());
         let headers = headers.filter_map(|value| value.to_str().ok());
-        self.credentials.iter().map(|credential| credential.key.expose_secret()).chain(headers)
+        let proxy = self.connection.proxy.iter().filter_map(Proxy::secret);
+        self.credentials.iter().map(|credential| credential.key.expose_secret()).chain(headers).chain(proxy)
     }
 
     /// Whether it speaks this protocol.

@@ -16,11 +16,18 @@ pub(super) async fn look(prober: &Prober, provider: &Arc<Provider>) -> (Vec<Doct
     let subject = format!("provider {}", provider.name);
     let visit = prober.provider(provider, 0).await;
     let mut findings = Vec::new();
-    let host = &provider.base_url.host;
+    let (host, port) = match &provider.connection.proxy {
+        Some(proxy) => (&proxy.host, proxy.port),
+        None => (&provider.base_url.host, provider.base_url.port),
+    };
     match (visit.address, &visit.answer) {
         (Some(address), _) => {
             let ip = address.ip().to_string();
             let message = if ip == *host { ip } else { format!("{host} is {ip}") };
+            let message = match &provider.connection.proxy {
+                Some(proxy) => format!("through {proxy}: {message}"),
+                None => message,
+            };
             findings.push(DoctorFinding::ok(&subject, "name", message));
         }
         (None, _) => {
@@ -31,7 +38,7 @@ pub(super) async fn look(prober: &Prober, provider: &Arc<Provider>) -> (Vec<Doct
             return (findings, None);
         }
     }
-    findings.push(connection(&subject, provider.base_url.port, &visit.answer));
+    findings.push(connection(&subject, port, &visit.answer));
     if provider.base_url.tls && !matches!(visit.answer, Err(Unreached::Connection(_))) {
         findings.push(certificate(&subject, visit.certificate_ends, &visit.answer));
     }
@@ -65,7 +72,7 @@ fn connection(subject: &str, port: u16, answer: &Result<Answer, Unreached>) -> D
     match answer {
         Err(Unreached::Connection(why)) => {
             let advice = "see whether it runs, and whether a firewall or a proxy lets this machine go there: the \
-                gateway connects directly";
+                gateway connects directly unless `proxy` or HTTPS_PROXY names one";
             DoctorFinding::new(
                 CheckState::Wrong,
                 subject,

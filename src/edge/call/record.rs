@@ -10,6 +10,7 @@ use crate::auth;
 use crate::canon::Usage;
 use crate::edge::call::context::CallContext;
 use crate::edge::call::endpoint::Endpoint;
+use crate::edge::call::request_info::GuardVerdict;
 use crate::edge::call::target::{Call, Operation};
 use crate::failure::Failure;
 use crate::observe::{AccessLine, AccessLog, LimitRefusal, Metrics, millis};
@@ -100,6 +101,7 @@ impl CallContext {
             key_hint: self.request.key_hint.as_deref(),
             path: self.unknown_path(request),
             limit: self.billing.refused_by().map(LimitRefusal::limit),
+            guard: self.request.guards.iter().map(GuardVerdict::line).collect(),
             tries: self.attempts.tries(),
             key: self.request.grant.as_ref().map(|key| key.id.as_str()),
             method: cut(request.method.as_str()),

@@ -1,7 +1,7 @@
 //! The facts of a request that its answer depends on.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::HeaderValue;
 use jiff::Timestamp;
@@ -11,6 +11,7 @@ use crate::canon::Sealer;
 use crate::edge::call::endpoint::Endpoint;
 use crate::edge::call::gemini_path::GeminiAddress;
 use crate::edge::call::snapshot::Snapshot;
+use crate::observe::{GuardAction, GuardLine, millis};
 use crate::protocol::ProtocolId;
 use crate::route::{Caller, ModelEntry};
 
@@ -39,6 +40,31 @@ pub(in crate::edge) struct RequestInfo {
     pub(in crate::edge) requested_model: Option<String>,
     /// Bytes of the body as it came.
     pub(in crate::edge) bytes_in: usize,
+    /// What guards have said, in their order.
+    pub(in crate::edge) guards: Vec<GuardVerdict>,
+}
+
+/// What a guard has said of a request.
+#[derive(Debug)]
+pub(in crate::edge) struct GuardVerdict {
+    pub(in crate::edge) guard: Arc<str>,
+    pub(in crate::edge) action: GuardAction,
+    /// The time that it has taken.
+    pub(in crate::edge) time: Duration,
+    /// The reason, if there was no valid verdict.
+    pub(in crate::edge) detail: Option<String>,
+}
+
+impl GuardVerdict {
+    /// Returns the verdict for the access line.
+    pub(in crate::edge) fn line(&self) -> GuardLine<'_> {
+        GuardLine {
+            name: &self.guard,
+            action: self.action.as_str(),
+            ms: millis(self.time),
+            detail: self.detail.as_deref(),
+        }
+    }
 }
 
 impl RequestInfo {
@@ -59,6 +85,7 @@ impl RequestInfo {
             key_hint: None,
             requested_model: None,
             bytes_in: 0,
+            guards: Vec::new(),
         }
     }
 

@@ -10,6 +10,7 @@ use crate::edge::call::retry_budget::RetryBudget;
 use crate::edge::call::shutdown::Shutdown;
 use crate::edge::call::tenants::Tenants;
 use crate::edge::upstream::Upstream;
+use crate::edge::upstream::guard_service::GuardService;
 use crate::observe::{Metrics, TargetMetrics};
 use crate::provider::Provider;
 use crate::route::{Catalog, ModelEntry};
@@ -32,6 +33,8 @@ pub(in crate::edge) struct Snapshot {
     pub(in crate::edge) operators: Arc<[OperatorToken]>,
     /// The rate limits of new keys.
     pub(in crate::edge) key_defaults: RateLimits,
+    /// The guards, in the order in which they are asked.
+    pub(in crate::edge) guards: Vec<GuardService>,
     upstreams: HashMap<Arc<str>, Arc<Upstream>>,
     /// The metrics in which calls are counted; absent if they are off.
     pub(in crate::edge) metrics: Option<Arc<Metrics>>,
@@ -66,6 +69,7 @@ impl Snapshot {
             tenants: Arc::clone(tenants),
             operators: config.admin.iter().flat_map(|admin| admin.tokens.iter().cloned()).collect(),
             key_defaults: config.key_defaults,
+            guards: config.guards.iter().map(|guard| GuardService::new(guard, &config.timeouts)).collect(),
             upstreams: config.providers.iter().map(|p| (Arc::clone(&p.name), upstream(p))).collect(),
             metrics: config.metrics.is_on().then(|| Arc::clone(metrics)),
             targets: catalog.entries().iter().map(|entry| (entry.id.clone(), unknown(entry))).collect(),

@@ -41,6 +41,7 @@ use crate::edge::gateway::listener_names::ListenerNames;
 use crate::edge::gateway::refused::Refused;
 use crate::edge::request::body;
 use crate::edge::request::cors::{self, Preflight};
+use crate::edge::request::guards;
 use crate::edge::request::headers::{self, Identity};
 use crate::edge::request::plan;
 use crate::edge::respond::account;
@@ -50,6 +51,7 @@ use crate::edge::respond::driver::{self, Driver};
 use crate::edge::respond::reply;
 use crate::edge::upstream::Upstream;
 use crate::edge::upstream::connection::Connector;
+use crate::edge::upstream::guard_service::GuardService;
 use crate::edge::upstream::transport::{hook_error, provider_failure};
 use crate::edge::wire::streams::{self, StreamPermits};
 use crate::failure::Result;
@@ -183,7 +185,9 @@ impl Gateway {
     /// Looks after the names of all providers and the connections to them. [`super::Server`] does so once a second; without
     /// it, the calls do.
     pub(in crate::edge) fn look_after_upstreams(&self) {
-        self.0.snapshot.load().upstreams().for_each(Upstream::look_after);
+        let snapshot = self.0.snapshot.load();
+        snapshot.upstreams().for_each(Upstream::look_after);
+        snapshot.guards.iter().for_each(GuardService::look_after);
     }
 
     /// Returns the gateway's metrics.
@@ -407,6 +411,9 @@ impl Gateway {
         if let Some(GeminiAddress { model, is_stream }) = &request.address {
             let edit = wanted.0.protocol().addressed(body.bytes(), model, Form::of_stream(*is_stream));
             body.splice(edit.as_slice());
+        }
+        if !request.snapshot.guards.is_empty() {
+            body = guards::check(&self.0.connector, request, wanted.0, body).await?;
         }
         let hint = headers::session(&session.req_header().headers);
         let (call, fallbacks) = plan::admit(&self.0.quotas, request, billing, wanted, hint, body).await?;

@@ -164,6 +164,7 @@ impl Unreached {
             ErrorType::TLSHandshakeFailure | ErrorType::TLSHandshakeTimedout | ErrorType::InvalidCert => {
                 Self::Tls(reason(error))
             }
+            ErrorType::ConnectProxyFailure => Self::Connection(reason(error)),
             _ => Self::Connection(innermost(error)),
         }
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use jiff::Timestamp;
+use secrecy::ExposeSecret as _;
 
 use crate::config::{
     self, Config, ConfigError, ConfigStatus, LoadOptions, LoadedFile, ProcessSettings, RefusedFile,
@@ -41,8 +42,15 @@ struct InForce {
 
 impl InForce {
     fn of(text: String, config: &Config) -> Self {
+        let files: Vec<_> =
+            config.watched.iter().map(|file| std::fs::read(file).unwrap_or_default()).collect();
         let secrets = config.providers.iter().flat_map(|provider| provider.secrets()).map(str::as_bytes);
-        let digest = config::sha256(std::iter::once(text.as_bytes()).chain(secrets));
+        let guards = config.guards.iter().filter_map(|guard| Some(guard.secret.as_ref()?.expose_secret()));
+        let texts = std::iter::once(text.as_bytes())
+            .chain(secrets)
+            .chain(files.iter().map(Vec::as_slice))
+            .chain(guards);
+        let digest = config::sha256(texts);
         Self { text, digest }
     }
 }
@@ -55,7 +63,7 @@ impl Reload {
         config: &Config,
     ) -> Self {
         let (options, timeouts) = (config.options.clone(), config.timeouts);
-        let configuration = Watch::new(file.iter().cloned().collect());
+        let configuration = Watch::new(watched(file.as_ref(), config));
         let pairs = Watch::new(certificates.files());
         let started = file.as_deref().and_then(|file| read(file, &options).ok());
         let process = started.as_ref().map(|(_, config)| ProcessSettings::of(config));
@@ -129,6 +137,10 @@ impl Reload {
         self.timeouts = config.timeouts;
         self.certificates.rename(&config.listeners);
         self.pairs.files = self.certificates.files();
+        let files = watched(self.file.as_ref(), config);
+        if files != self.configuration.files {
+            self.configuration = Watch::new(files);
+        }
         let process = ProcessSettings::of(config);
         let pending = self.process.as_ref().map(|started| started.differences(&process));
         let pending = pending.unwrap_or_default();
@@ -170,6 +182,11 @@ impl Reload {
             self.gateway.metrics().process.certificate_ends(&listener, ends);
         }
     }
+}
+
+/// Returns the files of a configuration that are watched.
+fn watched(file: Option<&PathBuf>, config: &Config) -> Vec<PathBuf> {
+    file.into_iter().chain(&config.watched).cloned().collect()
 }
 
 /// Reads and checks the configuration of a file.
