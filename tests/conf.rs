@@ -141,7 +141,9 @@ fn whatever_stops_a_gateway_is_patient() {
 fn the_shipped_files_warn_of_nothing() {
     let folder = with_certificate();
     let full = placed(FULL, folder.path());
-    let warnings = |text: &str| Config::parse(text, |_| Some("sk-test".to_owned())).unwrap().warnings();
+    let warnings = |text: &str| {
+        Config::parse(text, |_| Some("sk-test-of-more-than-24-bytes".to_owned())).unwrap().warnings()
+    };
     for text in [MINIMAL, &full, include_str!("../conf/service.yaml")] {
         assert_eq!(warnings(text), []);
     }

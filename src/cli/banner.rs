@@ -25,6 +25,9 @@ pub(super) fn print(config: &Config, key: &FirstKey, out: &mut dyn Write) -> Res
     }
     let providers: Vec<_> = config.providers.iter().map(|provider| provider_name(provider)).collect();
     writeln!(out, "  providers                        {}", providers.join(", "))?;
+    if let Some(rules) = &config.content_log {
+        writeln!(out, "  content log                      {}", rules.to.display())?;
+    }
     match key {
         FirstKey::Present(count) => writeln!(
             out,

@@ -14,7 +14,7 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::auth::{Aliases, Digest, OperatorToken, Role, Token};
 use crate::located::{Located, SourcePosition};
 use crate::meter::{Prices, TierSettings};
-use crate::observe::{AccessLogSettings, Destination};
+use crate::observe::{AccessLogSettings, ContentLogSettings, ContentRules, Destination};
 use crate::private::{self, Exposure};
 use crate::provider::Provider;
 use crate::route::{
@@ -113,6 +113,7 @@ pub(super) fn build(
         listeners,
         admin,
         access_log: build.access_log(settings.access_log, &data),
+        content_log: settings.content_log.and_then(|settings| build.content_log(settings)),
         data,
         threads: settings.threads.filter(|&n| n > 0).unwrap_or_else(cores),
         billing: settings.billing,
@@ -430,6 +431,19 @@ impl Build<'_> {
             self.report(place, format!("access_log: there is no folder {}", parent.display()));
         }
         AccessLogSettings { to: Destination::File(path), ..value }
+    }
+
+    /// Returns the rules of the content log, if they are right.
+    fn content_log(&mut self, settings: Located<ContentLogSettings>) -> Option<Arc<ContentRules>> {
+        let Located { value, place } = settings;
+        let to = self.folder.join(&value.to);
+        match ContentRules::new(ContentLogSettings { to, ..value }) {
+            Ok(rules) => Some(Arc::new(rules)),
+            Err(why) => {
+                self.report(place, format!("content_log: {why}"));
+                None
+            }
+        }
     }
 
     fn cors(&mut self, settings: CorsSettings) -> Cors {

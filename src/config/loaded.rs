@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::auth::RateLimits;
-use crate::observe::AccessLogSettings;
+use crate::observe::{AccessLogSettings, ContentRules};
 use crate::provider::Provider;
 use crate::route::Catalog;
 
@@ -28,6 +28,8 @@ pub struct Config {
     pub threads: usize,
     /// The settings of the access log.
     pub access_log: AccessLogSettings,
+    /// The rules of the content log; absent: there is none.
+    pub content_log: Option<Arc<ContentRules>>,
     /// Whether calls are paid for.
     pub billing: BillingMode,
     /// The rate limits of new keys.

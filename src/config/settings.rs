@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::auth::{Aliases, RateLimits};
 use crate::located::Located;
-use crate::observe::AccessLogSettings;
+use crate::observe::{AccessLogSettings, ContentLogSettings};
 use crate::provider::ProviderSettings;
 use crate::route::ModelSettings;
 
@@ -34,6 +34,9 @@ pub struct Settings {
     /// The destination of access lines, `stdout`, `off`, or the path of a file, or a map with it and other settings
     /// of the lines. Default: `stdout`.
     pub access_log: Option<Located<AccessLogSettings>>,
+    /// The log of what clients send and get, in a file of its own. Each answer to a call that is written tells so in
+    /// `x-crossmodel-content-logged`. Default: none.
+    pub content_log: Option<Located<ContentLogSettings>>,
     /// The treatment of calls of models that have prices. An account with a wallet pays from it. An account without
     /// one makes its calls all the same, and their cost is counted (`track`), or is refused (`prepaid`, or `on`).
     /// `off`: nobody pays, and no cost is counted. Default: `track`.

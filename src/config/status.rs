@@ -61,19 +61,27 @@ pub enum ReloadTrigger {
 /// The settings that only a new process puts into effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProcessSettings {
-    /// The addresses for clients, and for those with TLS, the certificates that clients show.
-    listen: Vec<(String, Option<(Option<PathBuf>, ClientAuth)>)>,
+    /// The addresses for clients, and of those with TLS, what they ask of clients.
+    listen: Vec<(String, Option<ClientChecks>)>,
     admin: Option<super::AdminListener>,
     data: PathBuf,
     threads: usize,
     demo: bool,
 }
 
+/// The certificates that a listener asks of clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct ClientChecks {
+    authorities: Option<PathBuf>,
+    auth: ClientAuth,
+}
+
 impl ProcessSettings {
     /// Takes the settings from a configuration.
     #[must_use]
     pub fn of(config: &Config) -> Self {
-        let clients = |tls: &TlsFiles| (tls.client_ca.clone(), tls.client_auth);
+        let clients =
+            |tls: &TlsFiles| ClientChecks { authorities: tls.client_ca.clone(), auth: tls.client_auth };
         let listen = config.listeners.iter();
         Self {
             listen: listen

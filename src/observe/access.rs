@@ -59,7 +59,7 @@ members! {
         pub detail: Option<&'a str>,
         /// The limit of the key or account that has refused the call.
         pub limit: Option<&'a str>,
-        /// What guards have said of the request.
+        /// The verdicts of guards about the request.
         pub guard: Vec<GuardLine<'a>>,
         /// Whether the answer was a stream.
         pub stream: bool,

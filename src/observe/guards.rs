@@ -1,4 +1,4 @@
-//! What guards have said of requests: in access lines, and in metrics.
+//! The verdicts of guards about requests: in access lines, and in metrics.
 
 use prometheus::IntCounterVec;
 
@@ -32,7 +32,7 @@ impl GuardAction {
 }
 
 members! {
-    /// What one guard has said of a request.
+    /// The verdict of one guard about a request.
     #[derive(Clone, Debug)]
     pub struct GuardLine<'a> {
         /// The guard's name.

@@ -42,6 +42,7 @@ pub struct Metrics {
     pub bad_certificates: IntCounter,
     access_dropped: IntCounter,
     log_dropped: IntCounter,
+    content_dropped: IntCounter,
     /// The state of the ledger.
     pub ledger: LedgerMetrics,
     /// The state of the process.
@@ -108,6 +109,10 @@ impl Metrics {
             log_dropped: make.counter(
                 "crossmodel_log_lines_dropped_total",
                 "Lines of the gateway's own log lost because nobody took them.",
+            )?,
+            content_dropped: make.counter(
+                "crossmodel_content_lines_dropped_total",
+                "Lines of the content log lost because nobody took them.",
             )?,
             registry,
         })
@@ -202,6 +207,11 @@ impl Metrics {
     pub fn lost(&self, access: u64, log: u64) {
         self.access_dropped.inc_by(access.saturating_sub(self.access_dropped.get()));
         self.log_dropped.inc_by(log.saturating_sub(self.log_dropped.get()));
+    }
+
+    /// Sets the number of lost lines of the content log.
+    pub fn content_lost(&self, lines: u64) {
+        self.content_dropped.inc_by(lines.saturating_sub(self.content_dropped.get()));
     }
 
     /// Returns the values of the metrics that the console shows.

@@ -2,6 +2,7 @@
 
 mod access;
 mod access_log;
+mod content_log;
 mod credentials;
 mod guards;
 mod labels;
@@ -20,6 +21,7 @@ mod trace;
 
 pub use access::{AccessLine, TryLine, millis};
 pub use access_log::{AccessLog, AccessLogSettings, ClientDetail, Destination};
+pub use content_log::{CallContent, ContentFacts, ContentLog, ContentLogSettings, ContentPart, ContentRules};
 pub use guards::{GuardAction, GuardLine};
 pub use labels::{AttemptFailure, ConnectionCap, HeadRefusal, LimitRefusal};
 pub use ledger::LedgerMetrics;

@@ -24,6 +24,7 @@ mod clock;
 mod compaction;
 mod config;
 mod console;
+mod content;
 mod continuity;
 mod corpus;
 mod cors;

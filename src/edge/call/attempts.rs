@@ -259,7 +259,8 @@ impl Attempts {
     /// Whether the last try has failed because of its credential, so that another one of the same provider may help.
     pub(in crate::edge) fn is_credential_to_blame(&self) -> bool {
         let last = self.tries_made.last().map(|(kind, _)| kind);
-        matches!(last, Some(AttemptFailure::RateLimited | AttemptFailure::Credential))
+        let is_known = !self.tries_made.is_under_way();
+        is_known && matches!(last, Some(AttemptFailure::RateLimited | AttemptFailure::Credential))
     }
 
     /// Whether a target was to blame for a failure of the call.

@@ -11,7 +11,7 @@ use crate::edge::call::shutdown::Shutdown;
 use crate::edge::call::tenants::Tenants;
 use crate::edge::upstream::Upstream;
 use crate::edge::upstream::guard_service::GuardService;
-use crate::observe::{Metrics, TargetMetrics};
+use crate::observe::{ContentRules, Metrics, TargetMetrics};
 use crate::provider::Provider;
 use crate::route::{Catalog, ModelEntry};
 use crate::translate::OwnKeys;
@@ -33,6 +33,8 @@ pub(in crate::edge) struct Snapshot {
     pub(in crate::edge) operators: Arc<[OperatorToken]>,
     /// The rate limits of new keys.
     pub(in crate::edge) key_defaults: RateLimits,
+    /// The rules of the content log; absent: there is none.
+    pub(in crate::edge) content_log: Option<Arc<ContentRules>>,
     /// The guards, in the order in which they are asked.
     pub(in crate::edge) guards: Vec<GuardService>,
     upstreams: HashMap<Arc<str>, Arc<Upstream>>,
@@ -69,6 +71,7 @@ impl Snapshot {
             tenants: Arc::clone(tenants),
             operators: config.admin.iter().flat_map(|admin| admin.tokens.iter().cloned()).collect(),
             key_defaults: config.key_defaults,
+            content_log: config.content_log.clone(),
             guards: config.guards.iter().map(|guard| GuardService::new(guard, &config.timeouts)).collect(),
             upstreams: config.providers.iter().map(|p| (Arc::clone(&p.name), upstream(p))).collect(),
             metrics: config.metrics.is_on().then(|| Arc::clone(metrics)),

@@ -57,7 +57,7 @@ use crate::edge::wire::streams::{self, StreamPermits};
 use crate::failure::Result;
 use crate::limit::{Limiter, Load, Shed, Weight};
 use crate::meter::{self, Ledger};
-use crate::observe::{self, AccessLog, Metrics, TargetState, Tracer};
+use crate::observe::{self, AccessLog, ContentLog, Metrics, TargetState, Tracer};
 use crate::protocol::ProtocolId;
 use crate::route::{Circuit, Condition, ModelList, ModelListPage, TargetSnapshot, percent_decoded};
 use crate::store;
@@ -72,6 +72,7 @@ struct Shared {
     quotas: Quotas,
     metrics: Arc<Metrics>,
     access: AccessLog,
+    content: ContentLog,
     tracer: Tracer,
     load: Arc<Load>,
     connections: Arc<Connections>,
@@ -104,6 +105,8 @@ impl Gateway {
         let key_table = KeyTable::open(&config.data).map_err(|e| failed("data", &e))?;
         ledger.write_uses(key_table.uses());
         let tenants = Arc::new(Tenants::new(key_table.shared_secret()));
+        let content = ContentLog::default();
+        content.reopen(config.content_log.as_deref()).map_err(|e| failed("content_log", &e))?;
         Ok(Self(Arc::new(Shared {
             snapshot: ArcSwap::from_pointee(Snapshot::new(config, &metrics, &tenants, None)),
             key_table,
@@ -118,6 +121,7 @@ impl Gateway {
             metrics,
             tracer: Tracer::from_env().map_err(|e| failed("OTEL_*", &e))?,
             connector: Connector::new(),
+            content,
             access: AccessLog::open(&config.access_log).map_err(|e| failed("access_log", &e))?,
         })))
     }
@@ -127,6 +131,9 @@ impl Gateway {
         config.log_warnings();
         if let Err(error) = self.0.access.reopen(&config.access_log) {
             log::error!("access_log: stays as it was: {error}");
+        }
+        if let Err(error) = self.0.content.reopen(config.content_log.as_deref()) {
+            log::error!("content_log: stays as it was: {error}");
         }
         let earlier = self.0.snapshot.load_full();
         let next = Snapshot::new(config, &self.0.metrics, &earlier.tenants, Some(&earlier));
@@ -145,6 +152,9 @@ impl Gateway {
             Ok(true) => log::info!("the access log is open again under its name"),
             Ok(false) => {}
             Err(error) => log::error!("access_log: the renamed file stays in use: {error}"),
+        }
+        if let Err(error) = self.0.content.reopen_renamed() {
+            log::error!("content_log: the renamed file stays in use: {error}");
         }
     }
 
@@ -194,6 +204,7 @@ impl Gateway {
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         self.0.metrics.lost(self.0.access.dropped(), observe::log_dropped());
+        self.0.metrics.content_lost(self.0.content.dropped());
         let (snapshot, now) = (self.0.snapshot.load(), Instant::now());
         let targets = snapshot.catalog.entries().iter().flat_map(|entry| {
             entry.targets.iter().map(move |target| {
@@ -253,6 +264,7 @@ impl Gateway {
     pub fn close(&self) {
         self.0.quotas.ledger.close();
         self.0.access.close();
+        self.0.content.close();
         self.0.tracer.close();
     }
 
@@ -408,11 +420,14 @@ impl Gateway {
         let CallContext { request, attempts, billing, admission, .. } = ctx;
         let mut body = body::read(session, request.snapshot.limits, admission).await?;
         request.bytes_in = body.bytes().len();
+        request.note_content(body.bytes());
         if let Some(GeminiAddress { model, is_stream }) = &request.address {
             let edit = wanted.0.protocol().addressed(body.bytes(), model, Form::of_stream(*is_stream));
             body.splice(edit.as_slice());
         }
         if !request.snapshot.guards.is_empty() {
+            // Each question repeats the body.
+            admission.hold(body.bytes().len())?;
             body = guards::check(&self.0.connector, request, wanted.0, body).await?;
         }
         let hint = headers::session(&session.req_header().headers);
@@ -556,6 +571,7 @@ impl ProxyHttp for Gateway {
             client: self.0.access.client(client),
             listener: listener.and_then(|address| self.0.listeners.name(*address)),
         };
+        ctx.request.write_content(&self.0.content, ctx.outcome.status);
         ctx.record(session.req_header(), connection, &self.0.access);
     }
 

@@ -297,6 +297,9 @@ pub(in crate::edge) fn identify(head: &mut ResponseHeader, identity: Identity<'_
     if let Some(call) = &attempts.call {
         put(HeaderName::from_static("x-crossmodel-model"), &call.found.id);
     }
+    if request.content.is_some() {
+        put(HeaderName::from_static("x-crossmodel-content-logged"), "1");
+    }
     if attempts.answer.estimated {
         put(HeaderName::from_static("x-crossmodel-estimated"), "true");
     }
