@@ -338,7 +338,7 @@ impl OpenContentLog {
 const REDACTED: &str = "[redacted]";
 
 /// Credentials by their forms: keys of this gateway and of providers, bearer tokens, private keys, and JSON Web Tokens.
-const CREDENTIALS: &str = r#"(?:cma?|sk)-[A-Za-z0-9_-]{8,}|(?i:bearer)\s+[A-Za-z0-9._~+/=-]{8,}|-----BEGIN [A-Z0-9 ]+-----(?s:.)*?(?:-----END [A-Z0-9 ]+-----|$)|eyJ[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]*"#;
+const CREDENTIALS: &str = r#"(?:cma?|sk)-[A-Za-z0-9_-]{16,}|(?i:bearer)\s+[A-Za-z0-9._~+/=-]{8,}|-----BEGIN [A-Z0-9 ]+-----(?s:.)*?(?:-----END [A-Z0-9 ]+-----|$)|eyJ[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]*"#;
 
 /// Data URLs: what comes before the data, and the data.
 const DATA_URLS: &str = r#"(data:[A-Za-z0-9.+/-]*(?:;[A-Za-z0-9=.+-]*)*;base64,)([A-Za-z0-9+/=_-]+)"#;
@@ -372,7 +372,7 @@ mod tests {
             ("nothing here", "nothing here"),
             ("a cm-0123456789abcdef b", "a [redacted] b"),
             ("a cma-0123456789abcdef b", "a [redacted] b"),
-            (r#"{"k":"sk-proj-0123_45678"}"#, r#"{"k":"[redacted]"}"#),
+            (r#"{"k":"sk-proj-0123_456789"}"#, r#"{"k":"[redacted]"}"#),
             ("authorization: bearer abc.def/ghi= x", "authorization: [redacted] x"),
             ("x eyJhbGciOiJI.eyJzdWIiOiIx.c2lnbmF0dXJl y", "x [redacted] y"),
             (r"-----BEGIN RSA PRIVATE KEY-----\nMII\n-----END RSA PRIVATE KEY----- z", "[redacted] z"),
