@@ -141,7 +141,9 @@ fn whatever_stops_a_gateway_is_patient() {
 fn the_shipped_files_warn_of_nothing() {
     let folder = with_certificate();
     let full = placed(FULL, folder.path());
-    let warnings = |text: &str| Config::parse(text, |_| Some("sk-test".to_owned())).unwrap().warnings();
+    let warnings = |text: &str| {
+        Config::parse(text, |_| Some("sk-test-of-more-than-24-bytes".to_owned())).unwrap().warnings()
+    };
     for text in [MINIMAL, &full, include_str!("../conf/service.yaml")] {
         assert_eq!(warnings(text), []);
     }
@@ -155,7 +157,9 @@ fn the_shipped_files_warn_of_nothing() {
 #[test]
 fn the_full_file_loads_where_its_variables_are_set() {
     let folder = with_certificate();
-    let config = Config::parse(&placed(FULL, folder.path()), |_| Some("sk-test".to_owned())).unwrap();
+    let config =
+        Config::parse(&placed(FULL, folder.path()), |_| Some("sk-test-of-more-than-24-bytes".to_owned()))
+            .unwrap();
     assert!(config.listeners.iter().any(|listener| listener.tls.is_some()));
     assert!(config.admin.as_ref().unwrap().token.is_some());
     assert!(config.demo.is_none(), "a file that does not name it switches it off");
@@ -176,7 +180,7 @@ fn the_command_checks_the_full_file() {
     let check = |variables: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_crossmodel"));
         command.arg("check").arg("-c").arg(&file).env_clear();
-        command.envs(variables.iter().map(|name| (name, "sk-test"))).output().unwrap()
+        command.envs(variables.iter().map(|name| (name, "sk-test-of-more-than-24-bytes"))).output().unwrap()
     };
     let variables: Vec<_> = FULL.split("env:").skip(1).filter_map(|rest| rest.lines().next()).collect();
     let good = check(&variables);

@@ -55,6 +55,8 @@ fn in_tables() -> Vec<&'static str> {
 #[test]
 fn operators_read_of_every_metric() {
     let source = concat!(
+        include_str!("../src/observe/credentials.rs"),
+        include_str!("../src/observe/guards.rs"),
         include_str!("../src/observe/ledger.rs"),
         include_str!("../src/observe/maker.rs"),
         include_str!("../src/observe/metrics.rs"),

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use crossmodel::Config;
+use crossmodel::provider::Provider;
 use crossmodel_core::canon::Form;
 use crossmodel_core::protocol::{ProtocolId, REGISTRY};
 
@@ -23,8 +24,11 @@ pub(super) fn print(config: &Config, key: &FirstKey, out: &mut dyn Write) -> Res
         }
         writeln!(out, "  metrics                          {admin}/metrics")?;
     }
-    let providers: Vec<_> = config.providers.iter().map(|provider| &*provider.name).collect();
+    let providers: Vec<_> = config.providers.iter().map(|provider| provider_name(provider)).collect();
     writeln!(out, "  providers                        {}", providers.join(", "))?;
+    if let Some(rules) = &config.content_log {
+        writeln!(out, "  content log                      {}", rules.to.display())?;
+    }
     match key {
         FirstKey::Present(count) => writeln!(
             out,
@@ -43,6 +47,14 @@ pub(super) fn print(config: &Config, key: &FirstKey, out: &mut dyn Write) -> Res
     }
     out.flush()?;
     Ok(())
+}
+
+/// Returns the name of a provider, with the proxy through which it is reached.
+fn provider_name(provider: &Provider) -> String {
+    match &provider.connection.proxy {
+        Some(proxy) => format!("{} through {proxy}", provider.name),
+        None => provider.name.to_string(),
+    }
 }
 
 fn base_url(config: &Config) -> String {

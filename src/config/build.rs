@@ -6,22 +6,22 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use http::header::{HeaderName, HeaderValue};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use once_cell::sync::OnceCell;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::auth::{self, AccountScope, Aliases, Digest, OperatorToken, Role, Token};
+use crate::auth::{AccountScope, Aliases, Digest, OperatorToken, Role, Token};
 use crate::located::{Located, SourcePosition};
 use crate::meter::{Prices, TierSettings};
-use crate::observe::{AccessLogSettings, Destination, MAX_ACCOUNT_SERIES, MetricsSettings};
+use crate::observe::{
+    AccessLogSettings, ContentLogSettings, ContentRules, Destination, MAX_ACCOUNT_SERIES, MetricsSettings,
+};
 use crate::private::{self, Exposure};
-use crate::protocol::ProtocolId;
-use crate::provider::{self, Auth, Provider, ProviderSettings};
+use crate::provider::Provider;
 use crate::route::{
-    Catalog, MAX_NAME_BYTES, ModelEntry, ModelSettings, ModelTarget, TargetHealth, TargetId, TargetSettings,
-    is_model_name,
+    Catalog, Credentials, MAX_NAME_BYTES, ModelEntry, ModelSettings, ModelTarget, TargetHealth, TargetId,
+    TargetSettings, is_model_name,
 };
 
 use super::admin::OperatorSettings;
@@ -57,14 +57,17 @@ pub(super) struct BuildInput<'a> {
 }
 
 /// The parts that are built already, and the problems so far.
-struct Build<'a> {
+pub(super) struct Build<'a> {
     problems: &'a mut Vec<Problem>,
-    known: &'a DeclaredNames<'a>,
-    folder: &'a Path,
-    providers: BTreeMap<String, Arc<Provider>>,
+    pub(super) known: &'a DeclaredNames<'a>,
+    pub(super) folder: &'a Path,
+    pub(super) providers: BTreeMap<String, Arc<Provider>>,
+    /// The states of the credentials of providers that have several.
+    pub(super) credentials: BTreeMap<String, Arc<Credentials>>,
     addresses: BTreeSet<String>,
     exposed: Vec<Exposed>,
-    secret_files: Vec<PathBuf>,
+    /// Files besides the configuration that are watched like it: those of secrets, and those to which providers refer.
+    watched: Vec<PathBuf>,
     /// The references that were not followed; `None` if all are followed.
     references: Option<Vec<SecretReference>>,
 }
@@ -84,9 +87,10 @@ pub(super) fn build(
         known: input.declared,
         folder: input.folder,
         providers: BTreeMap::new(),
+        credentials: BTreeMap::new(),
         addresses: BTreeSet::new(),
         exposed: Vec::new(),
-        secret_files: Vec::new(),
+        watched: Vec::new(),
         references: input.options.without_secrets.then(Vec::new),
     };
     let demo = settings.providers.keys().any(|name| name.value == DEMO).then(demo_port).transpose();
@@ -111,11 +115,13 @@ pub(super) fn build(
     let declared =
         DeclarationSettings { instance: settings.instance, accounts: settings.accounts, keys: settings.keys };
     let declarations = build.declarations(declared, input.file, variable);
+    let guards = build.guards(settings.guards, variable);
     let data = input.folder.join(settings.data.unwrap_or_else(|| PathBuf::from(DEFAULT_DATA)));
     Some(Config {
         listeners,
         admin,
         access_log: build.access_log(settings.access_log, &data),
+        content_log: settings.content_log.and_then(|settings| build.content_log(settings)),
         data,
         threads: settings.threads.filter(|&n| n > 0).unwrap_or_else(cores),
         billing: settings.billing,
@@ -124,6 +130,7 @@ pub(super) fn build(
         metrics: build.metrics(settings.metrics),
         cors,
         trusted_proxies: settings.trusted_proxies,
+        guards,
         limits: settings.limits,
         timeouts: settings.timeouts,
         catalog: Catalog::new(entries, settings.aliases),
@@ -131,90 +138,19 @@ pub(super) fn build(
         declarations,
         demo,
         exposed: build.exposed,
-        secret_files: build.secret_files,
+        watched: build.watched,
         references: build.references.unwrap_or_default(),
         options: input.options.clone(),
     })
 }
 
 impl Build<'_> {
-    fn report(&mut self, place: SourcePosition, message: impl Into<String>) {
+    pub(super) fn report(&mut self, place: SourcePosition, message: impl Into<String>) {
         self.problems.push(Problem { place, message: message.into() });
     }
 
-    fn provider(
-        &mut self,
-        name: &Located<String>,
-        settings: &ProviderSettings,
-        demo: Option<u16>,
-        variable: &impl Fn(&str) -> Option<String>,
-    ) {
-        let built_in = demo.filter(|_| name.value == DEMO).map(|port| demo_settings(settings, port));
-        let settings = built_in.as_ref().unwrap_or(settings);
-        let headers = self.headers(&name.value, settings, variable);
-        let key = match &settings.key {
-            _ if built_in.is_some() => Some(demo_key()),
-            None => None,
-            Some(reference) => {
-                match self.secret(&format!("providers.{}.key", name.value), reference, variable) {
-                    Some(key) => Some(key),
-                    None => return,
-                }
-            }
-        };
-        match Provider::build(&name.value, settings, key, headers) {
-            Ok(provider) => {
-                self.providers.insert(name.value.clone(), Arc::new(provider));
-            }
-            Err((member, _)) if self.known.wrong.contains(&format!("providers.{}.{member}", name.value)) => {}
-            Err((member, why)) => {
-                let place = match member {
-                    "base_url" => settings.base_url.as_ref().map(|url| url.place),
-                    "preset" => settings.preset.as_ref().map(|preset| preset.place),
-                    _ => None,
-                };
-                self.report(place.unwrap_or(name.place), format!("providers.{}.{member}: {why}", name.value));
-            }
-        }
-    }
-
-    /// Returns the headers of a provider's own that are right.
-    fn headers(
-        &mut self,
-        provider: &str,
-        settings: &ProviderSettings,
-        variable: &impl Fn(&str) -> Option<String>,
-    ) -> Vec<(HeaderName, HeaderValue)> {
-        let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::new();
-        for (Located { value: name, place }, value) in &settings.headers {
-            let setting = format!("providers.{provider}.headers.{name}");
-            let parsed = match provider::header_name(name) {
-                Ok(parsed) if headers.iter().any(|(other, _)| *other == parsed) => {
-                    self.report(*place, format!("{setting}: is there already, in another case"));
-                    continue;
-                }
-                Ok(parsed) => parsed,
-                Err(why) => {
-                    self.report(*place, format!("{setting}: {why}"));
-                    continue;
-                }
-            };
-            let made = if secret::is_reference(&value.value) {
-                let Some(secret) = self.secret(&setting, value, variable) else { continue };
-                provider::header_value(secret.expose_secret(), true)
-            } else {
-                provider::header_value(&value.value, false)
-            };
-            match made {
-                Ok(made) => headers.push((parsed, made)),
-                Err(why) => self.report(value.place, format!("{setting}: {why}")),
-            }
-        }
-        headers
-    }
-
     /// Returns the secret that a setting refers to.
-    fn secret(
+    pub(super) fn secret(
         &mut self,
         setting: &str,
         reference: &Located<String>,
@@ -235,7 +171,7 @@ impl Build<'_> {
             return Some(SecretString::from(NOT_READ));
         }
         if let Ok(SecretSource::File(file)) = secret::source(&reference.value, self.folder) {
-            self.secret_files.push(file);
+            self.watched.push(file);
         }
         let resolved = secret::resolve(&reference.value, self.folder, variable);
         let (secret, exposed) = match resolved {
@@ -246,8 +182,21 @@ impl Build<'_> {
         secret
     }
 
+    /// Notes a file that is to be read again when it changes.
+    pub(super) fn watch_file(&mut self, file: &Path) {
+        self.watched.push(file.to_owned());
+    }
+
+    /// Whether files are not read, but only listed. Then it lists this one.
+    pub(super) fn defer_file(&mut self, setting: &str, file: &Path, place: SourcePosition) -> bool {
+        let Some(references) = &mut self.references else { return false };
+        let source = SecretSource::File(file.to_owned());
+        references.push(SecretReference { setting: setting.to_owned(), place, source });
+        true
+    }
+
     /// Notes who may use the file of a secret.
-    fn judge(
+    pub(super) fn judge(
         &mut self,
         setting: String,
         place: SourcePosition,
@@ -318,6 +267,7 @@ impl Build<'_> {
             return None;
         };
         let provider = Arc::clone(provider);
+        let credentials = self.credentials.get(name).cloned();
         let weight = settings.weight.unwrap_or(1);
         if weight == 0 {
             self.report(*place, "a weight of 0 would never be chosen: leave the target out");
@@ -341,7 +291,8 @@ impl Build<'_> {
             Some(own) => self.prices(Some(own), *place),
             None => prices.cloned(),
         };
-        Some(ModelTarget { provider, model, protocols, weight, priority: settings.priority, prices, health })
+        let priority = settings.priority;
+        Some(ModelTarget { provider, model, protocols, weight, priority, prices, health, credentials })
     }
 
     fn seconds(&mut self, date: &Located<String>) -> i64 {
@@ -380,8 +331,7 @@ impl Build<'_> {
             return vec![Listener { address: DEFAULT_LISTEN.to_owned(), tls: None }];
         };
         for tls in settings.iter_mut().filter_map(|listener| listener.tls.as_mut()) {
-            tls.certificate = self.folder.join(&tls.certificate);
-            tls.key = self.folder.join(&tls.key);
+            tls.join(self.folder);
         }
         if settings.is_empty() && !self.known.wrong.iter().any(|path| path == "listen") {
             self.report(SourcePosition::default(), "listen: at least one address is needed");
@@ -406,7 +356,7 @@ impl Build<'_> {
             }));
             return;
         }
-        for (_, file) in both {
+        for file in both.map(|(_, file)| file).into_iter().chain(&files.client_ca) {
             if let Err(why) = std::fs::metadata(file) {
                 self.report(place, format!("{} cannot be read: {why}", file.display()));
             }
@@ -441,8 +391,8 @@ impl Build<'_> {
             accounts: AccountScope::default(),
         }));
         let plaintext = members.plaintext.is_some();
-        let tls = members.tls.map(|Located { value: TlsFiles { certificate, key }, place }| {
-            let files = TlsFiles { certificate: self.folder.join(certificate), key: self.folder.join(key) };
+        let tls = members.tls.map(|Located { value: mut files, place }| {
+            files.join(self.folder);
             self.tls_files("admin.tls", place, &files);
             files
         });
@@ -536,6 +486,19 @@ impl Build<'_> {
         value
     }
 
+    /// Returns the rules of the content log, if they are right.
+    fn content_log(&mut self, settings: Located<ContentLogSettings>) -> Option<Arc<ContentRules>> {
+        let Located { value, place } = settings;
+        let to = self.folder.join(&value.to);
+        match ContentRules::new(ContentLogSettings { to, ..value }) {
+            Ok(rules) => Some(Arc::new(rules)),
+            Err(why) => {
+                self.report(place, format!("content_log: {why}"));
+                None
+            }
+        }
+    }
+
     fn cors(&mut self, settings: CorsSettings) -> Cors {
         let CorsSettings::On(members) = settings else { return Cors { origins: Origins::None, max_age: 0 } };
         let origins = match members.origins {
@@ -568,29 +531,10 @@ fn is_model_id(id: &str) -> bool {
     is_model_name(id) && parts.is_some_and(|(vendor, model)| plain(vendor) && (model == "*" || plain(model)))
 }
 
-/// Returns the settings of the built-in provider. It listens on loopback, where other users can reach it, too, so
-/// it asks for a credential that only this process knows.
-fn demo_settings(settings: &ProviderSettings, port: u16) -> ProviderSettings {
-    ProviderSettings {
-        base_url: Some(format!("http://127.0.0.1:{port}").into()),
-        auth: Some(Auth::Bearer),
-        // The demo fails when a marker asks for it, so its failures say nothing about its health.
-        breaker_failures: settings.breaker_failures.or(Some(0)),
-        protocols: Some(vec![ProtocolId::Chat, ProtocolId::Responses, ProtocolId::Messages]),
-        ..settings.clone()
-    }
-}
-
 /// Returns the port of the built-in provider. It is chosen once, so that a reload finds the provider there.
 fn demo_port() -> std::io::Result<u16> {
     let free = || Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port());
     DEMO_PORT.get_or_try_init(free).copied()
-}
-
-/// Returns the credential of the built-in provider, which differs between processes and stays the same after a
-/// reload.
-fn demo_key() -> SecretString {
-    DEMO_KEY.get_or_init(|| SecretString::from(auth::random_id("demo-"))).clone()
 }
 
 fn cores() -> usize {
@@ -598,11 +542,9 @@ fn cores() -> usize {
 }
 
 /// The value in place of a secret that is not read.
-const NOT_READ: &str = "not-read";
+pub(super) const NOT_READ: &str = "not-read";
 
 static DEMO_PORT: OnceCell<u16> = OnceCell::new();
-
-static DEMO_KEY: OnceCell<SecretString> = OnceCell::new();
 
 /// The fewest characters of an operator's credential in the file.
 const MIN_TOKEN_LENGTH: usize = 32;

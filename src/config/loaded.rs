@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::auth::{AddressList, RateLimits};
-use crate::observe::{AccessLogSettings, MetricsSettings};
+use crate::observe::{AccessLogSettings, ContentRules, MetricsSettings};
 use crate::provider::Provider;
 use crate::route::Catalog;
 
@@ -12,6 +12,7 @@ use super::admin::AdminListener;
 use super::audit::AuditSettings;
 use super::cors::Cors;
 use super::declared::Declarations;
+use super::guards::Guard;
 use super::options::LoadOptions;
 use super::secret::{Exposed, SecretReference};
 use super::settings::{BillingMode, Limits, Timeouts};
@@ -30,6 +31,8 @@ pub struct Config {
     pub threads: usize,
     /// The settings of the access log.
     pub access_log: AccessLogSettings,
+    /// The rules of the content log; absent: there is none.
+    pub content_log: Option<Arc<ContentRules>>,
     /// Whether calls are paid for.
     pub billing: BillingMode,
     /// The rate limits of new keys.
@@ -48,6 +51,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// All providers.
     pub providers: Vec<Arc<Provider>>,
+    /// The guards, in the order in which they are asked.
+    pub guards: Vec<Guard>,
     /// All models.
     pub catalog: Catalog,
     /// The keys and accounts that are declared.
@@ -56,8 +61,8 @@ pub struct Config {
     pub demo: Option<u16>,
     /// Files with secrets that users other than the gateway's may use.
     pub exposed: Vec<Exposed>,
-    /// The files that hold secrets.
-    pub secret_files: Vec<PathBuf>,
+    /// The files besides the configuration that are watched like it: those of secrets, and those to which providers refer.
+    pub watched: Vec<PathBuf>,
     /// The references to secrets and key files, if only their form was checked.
     pub references: Vec<SecretReference>,
     /// The options with which it was loaded, and with which its file is loaded again.

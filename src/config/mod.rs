@@ -6,15 +6,19 @@
 mod admin;
 mod audit;
 mod build;
+mod connection;
 mod cors;
 mod declared;
 mod error;
 mod first_run;
+mod guard_build;
+mod guards;
 mod load;
 mod loaded;
 mod node;
 mod options;
 mod places;
+mod providers;
 mod rate;
 mod retirement;
 mod schema;
@@ -33,6 +37,7 @@ pub use declared::{
 };
 pub use error::{ConfigError, Problem};
 pub use first_run::DEMO;
+pub use guards::{Guard, GuardFallback, GuardMoment, GuardSettings, GuardView};
 pub use loaded::{Config, Listener};
 pub use options::LoadOptions;
 pub use places::{Places, key_defaults};
@@ -44,5 +49,5 @@ pub use status::{
     ConfigStatus, DeclaredStatus, DiskFile, LoadedFile, ProcessSettings, RefusedFile, ReloadTrigger,
     changed_sections, overridden, sha256,
 };
-pub use tls::TlsFiles;
+pub use tls::{ClientAuth, TlsFiles};
 pub use warning::Warning;

@@ -9,12 +9,14 @@ use serde::Deserialize;
 
 use crate::auth::{AddressList, Aliases, RateLimits};
 use crate::located::Located;
-use crate::observe::{AccessLogSettings, MetricsSettings};
+use crate::observe::{AccessLogSettings, ContentLogSettings, MetricsSettings};
 use crate::provider::ProviderSettings;
 use crate::route::ModelSettings;
 
 use super::tls::TlsFiles;
-use super::{AccountSettings, AdminSettings, AuditSettings, CorsSettings, KeySettings, RateSetting};
+use super::{
+    AccountSettings, AdminSettings, AuditSettings, CorsSettings, GuardSettings, KeySettings, RateSetting,
+};
 
 /// The configuration of a CrossModel gateway.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -34,6 +36,9 @@ pub struct Settings {
     /// The destination of access lines, `stdout`, `off`, or the path of a file, or a map with it and other settings
     /// of the lines. Default: `stdout`.
     pub access_log: Option<Located<AccessLogSettings>>,
+    /// The log of what clients send and get, in a file of its own. Each answer to a call that is written tells so in
+    /// `x-crossmodel-content-logged`. Default: none.
+    pub content_log: Option<Located<ContentLogSettings>>,
     /// The treatment of calls of models that have prices. An account with a wallet pays from it. An account without
     /// one makes its calls all the same, and their cost is counted (`track`), or is refused (`prepaid`, or `on`).
     /// `off`: nobody pays, and no cost is counted. Default: `track`.
@@ -61,6 +66,8 @@ pub struct Settings {
     pub providers: BTreeMap<Located<String>, ProviderSettings>,
     /// Models, in the order in which they are listed.
     pub models: Vec<ModelSettings>,
+    /// HTTP services that are asked about requests before these go anywhere, in this order. Default: none.
+    pub guards: Vec<Located<GuardSettings>>,
     /// The rate limits of new keys for which no others are given. Default: unlimited.
     pub key_defaults: KeyDefaults,
     /// Aliases of models for every key: `name: vendor/model`, or `prefix*: vendor/model`.

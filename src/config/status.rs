@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use super::{AdminListener, Config, ConfigError, LoadOptions};
+use super::{AdminListener, ClientAuth, Config, ConfigError, LoadOptions, TlsFiles};
 
 /// The state of the configuration of a process.
 #[derive(Clone, Debug, Default, Serialize, JsonSchema)]
@@ -95,8 +95,8 @@ pub enum ReloadTrigger {
 /// The settings that only a new process puts into effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProcessSettings {
-    /// The addresses for clients, and whether each has TLS.
-    listen: Vec<(String, bool)>,
+    /// The addresses for clients, and of those with TLS, what they ask of clients.
+    listen: Vec<(String, Option<ClientChecks>)>,
     admin: Option<AdminProcessSettings>,
     data: PathBuf,
     threads: usize,
@@ -111,7 +111,7 @@ struct AdminProcessSettings {
     has_token: bool,
     hosts: Vec<String>,
     plaintext: bool,
-    has_tls: bool,
+    tls: Option<ClientChecks>,
 }
 
 impl AdminProcessSettings {
@@ -121,7 +121,7 @@ impl AdminProcessSettings {
             has_token: listener.token.is_some(),
             hosts: listener.hosts.clone(),
             plaintext: listener.plaintext,
-            has_tls: listener.tls.is_some(),
+            tls: listener.tls.as_ref().map(ClientChecks::of),
         }
     }
 }
@@ -136,13 +136,28 @@ impl DiskFile {
     }
 }
 
+/// The certificates that a listener asks of clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct ClientChecks {
+    authorities: Option<PathBuf>,
+    auth: ClientAuth,
+}
+
+impl ClientChecks {
+    fn of(files: &TlsFiles) -> Self {
+        Self { authorities: files.client_ca.clone(), auth: files.client_auth }
+    }
+}
+
 impl ProcessSettings {
     /// Takes the settings from a configuration.
     #[must_use]
     pub fn of(config: &Config) -> Self {
         let listen = config.listeners.iter();
         Self {
-            listen: listen.map(|listener| (listener.address.clone(), listener.tls.is_some())).collect(),
+            listen: listen
+                .map(|listener| (listener.address.clone(), listener.tls.as_ref().map(ClientChecks::of)))
+                .collect(),
             admin: config.admin.as_ref().map(AdminProcessSettings::of),
             data: config.data.clone(),
             threads: config.threads,
@@ -154,10 +169,10 @@ impl ProcessSettings {
     #[must_use]
     pub fn differences(&self, other: &Self) -> Vec<&'static str> {
         let address = |settings: &Self| settings.admin.as_ref().map(|admin| admin.address.clone());
-        let has_tls = |settings: &Self| settings.admin.as_ref().is_some_and(|admin| admin.has_tls);
+        let tls = |settings: &Self| settings.admin.as_ref().and_then(|admin| admin.tls.clone());
         let admin = match address(self) == address(other) {
             true if self.admin == other.admin => None,
-            true if has_tls(self) != has_tls(other) => Some("admin.tls"),
+            true if tls(self) != tls(other) => Some("admin.tls"),
             true => Some("admin"),
             false => Some("admin.address"),
         };

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::guards::GuardLine;
 use super::members::{Member, MemberName, Members, members};
 
 members! {
@@ -44,6 +45,8 @@ members! {
         pub model: Option<&'a str>,
         /// The provider that answered.
         pub provider: Option<&'a str>,
+        /// The name of the credential, if the provider has several.
+        pub credential: Option<&'a str>,
         /// The provider's own name of the model.
         pub upstream_model: Option<&'a str>,
         /// The model that the provider's answer names, if it is not `upstream_model`.
@@ -60,6 +63,8 @@ members! {
         pub detail: Option<&'a str>,
         /// The limit of the key or account that has refused the call.
         pub limit: Option<&'a str>,
+        /// The verdicts of guards about the request.
+        pub guard: Vec<GuardLine<'a>>,
         /// Whether the answer was a stream.
         pub stream: bool,
         /// Whether the client left before the end.
@@ -97,6 +102,8 @@ members! {
         pub provider: &'a str,
         /// The provider's own name of the model.
         pub model: &'a str,
+        /// The name of the credential, if the provider has several.
+        pub credential: Option<&'a str>,
         /// The status of its answer.
         pub status: Option<u16>,
         /// The milliseconds until it failed, or until the end of the answer.
@@ -130,6 +137,7 @@ impl AccessLine<'_> {
             requested_model: None,
             model: None,
             provider: None,
+            credential: None,
             upstream_model: None,
             served_model: None,
             route: None,
@@ -138,6 +146,7 @@ impl AccessLine<'_> {
             error: None,
             detail: None,
             limit: None,
+            guard: Vec::new(),
             stream: false,
             client_gone: false,
             bytes_in: 0,
@@ -205,6 +214,7 @@ mod tests {
         let failed = TryLine {
             provider: "azure",
             model: "gpt-5",
+            credential: None,
             status: None,
             ms: 12.0,
             error: Some("connect"),

@@ -11,6 +11,7 @@ use crate::canon::{Anomaly, ProtocolId, Rejection};
 use crate::limit::Shed;
 use crate::meter::Unpriced;
 
+use super::guards::{GuardAction, GuardMetrics};
 use super::labels::{ConnectionCap, HeadRefusal, LimitRefusal};
 use super::ledger::LedgerMetrics;
 use super::maker::Maker;
@@ -35,6 +36,7 @@ pub struct Metrics {
     carriers: IntCounterVec,
     unpriced: IntCounterVec,
     refusals: Refusals,
+    guards: GuardMetrics,
     in_flight: IntGauge,
     body_bytes: IntGauge,
     connections: IntGauge,
@@ -48,6 +50,7 @@ pub struct Metrics {
     pub bad_certificates: IntCounter,
     access_dropped: IntCounter,
     log_dropped: IntCounter,
+    content_dropped: IntCounter,
     /// The state of the ledger.
     pub ledger: LedgerMetrics,
     /// The state of the process.
@@ -106,6 +109,7 @@ impl Metrics {
             body_bytes: make.gauge("crossmodel_request_bytes_in_flight", "Bytes of their requests' bodies.")?,
             connections: make.gauge("crossmodel_connections", "Connections of clients.")?,
             refusals: Refusals::new(&make)?,
+            guards: GuardMetrics::new(&make)?,
             reloads: reloads.with_label_values(&["ok"]),
             bad_reloads: reloads.with_label_values(&["refused"]),
             certificates: certificates.with_label_values(&["ok"]),
@@ -119,6 +123,10 @@ impl Metrics {
                 "Lines of the gateway's own log lost because nobody took them.",
             )?,
             replacing: Mutex::default(),
+            content_dropped: make.counter(
+                "crossmodel_content_lines_dropped_total",
+                "Lines of the content log lost because nobody took them.",
+            )?,
             registry,
         })
     }
@@ -128,6 +136,17 @@ impl Metrics {
     #[must_use]
     pub fn target(&self, model: &str, provider: &str) -> Arc<TargetMetrics> {
         self.targets.find(model, provider)
+    }
+
+    /// Counts a request that a guard was asked about.
+    pub fn guard(&self, guard: &str, action: GuardAction) {
+        self.guards.count(guard, action);
+    }
+
+    /// Sets the states of the credentials of providers that have several, by provider, name and state, each with whether
+    /// it is the present one.
+    pub fn credentials<'c>(&self, all: impl Iterator<Item = ([&'c str; 3], bool)>) {
+        self.targets.credentials.set_states(all);
     }
 
     /// Sets the states of the targets of all models, by catalog entry and provider, and whether each is available.
@@ -212,6 +231,11 @@ impl Metrics {
     pub fn lost(&self, access: u64, log: u64) {
         self.access_dropped.inc_by(access.saturating_sub(self.access_dropped.get()));
         self.log_dropped.inc_by(log.saturating_sub(self.log_dropped.get()));
+    }
+
+    /// Sets the number of lost lines of the content log.
+    pub fn content_lost(&self, lines: u64) {
+        self.content_dropped.inc_by(lines.saturating_sub(self.content_dropped.get()));
     }
 
     /// Returns the values of the metrics that the console shows.

@@ -2,6 +2,9 @@
 
 mod access;
 mod access_log;
+mod content_log;
+mod credentials;
+mod guards;
 mod labels;
 mod ledger;
 mod log;
@@ -21,6 +24,8 @@ mod trace;
 
 pub use access::{AccessLine, TryLine, millis};
 pub use access_log::{AccessLog, AccessLogSettings, ClientDetail, Destination};
+pub use content_log::{CallContent, ContentFacts, ContentLog, ContentLogSettings, ContentPart, ContentRules};
+pub use guards::{GuardAction, GuardLine};
 pub use labels::{AdminAuthFailure, AttemptFailure, ConnectionCap, HeadRefusal, LimitRefusal};
 pub use ledger::LedgerMetrics;
 pub use log::{dropped as log_dropped, start as start_log};

@@ -165,7 +165,7 @@ mod tests {
         target.usage(&usage(5));
         metrics.target("a/c", "p").usage(&usage(7));
         target.cost(11);
-        target.begin().failed(AttemptFailure::Connect);
+        target.begin(None).failed(AttemptFailure::Connect);
         let snapshot = metrics.snapshot();
         let requests: Vec<_> = snapshot.requests.iter().map(|((s, c), n)| (*s, c.as_str(), *n)).collect();
         assert_eq!(requests, [(200, "", 3), (429, "rate_limit_exceeded", 1)]);

@@ -11,6 +11,7 @@ use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, I
 
 use crate::canon::Usage;
 
+use super::credentials::CredentialMetrics;
 use super::labels::AttemptFailure;
 use super::maker::Maker;
 use super::snapshot::{ModelUsage, TargetTotals, count, each_series, label};
@@ -30,6 +31,7 @@ pub(super) struct Targets {
     tokens: IntCounterVec,
     call_tokens: HistogramVec,
     cost: IntCounterVec,
+    pub(super) credentials: CredentialMetrics,
 }
 
 /// The metrics of one target: a model at a provider.
@@ -40,6 +42,7 @@ pub struct TargetMetrics {
     attempts: IntCounter,
     in_flight: IntGauge,
     failures: IntCounterVec,
+    credentials: CredentialMetrics,
     first_byte: Histogram,
     gaps: Histogram,
     /// Of the model, as all that follows; in the order of [`TokenKind::ALL`].
@@ -53,6 +56,8 @@ pub struct TargetMetrics {
 #[derive(Debug)]
 pub struct Attempt {
     target: Arc<TargetMetrics>,
+    /// The name of the credential, if the provider has several.
+    credential: Option<Arc<str>>,
     start: Instant,
     /// The time at which a part of the answer last arrived.
     last: Option<Instant>,
@@ -118,6 +123,7 @@ impl TargetState {
 impl Targets {
     pub(super) fn new(make: &Maker<'_>) -> prometheus::Result<Self> {
         Ok(Self {
+            credentials: CredentialMetrics::new(make)?,
             tokens: make.counters(
                 "crossmodel_tokens_total",
                 "Tokens that providers reported, by catalog entry and kind.",
@@ -189,6 +195,7 @@ impl Targets {
             attempts: self.attempts.with_label_values(target),
             in_flight: self.in_flight.with_label_values(target),
             failures: self.failures.clone(),
+            credentials: self.credentials.clone(),
             first_byte: self.first_byte.with_label_values(target),
             gaps: self.gaps.with_label_values(target),
             tokens: TokenKind::ALL.map(|kind| self.tokens.with_label_values(&[model, kind.as_str()])),
@@ -287,12 +294,22 @@ impl TokenKind {
 }
 
 impl TargetMetrics {
-    /// Begins an attempt at the target.
+    /// Begins an attempt at the target, with the credential of this name if its provider has several.
     #[must_use]
-    pub fn begin(self: &Arc<Self>) -> Attempt {
+    pub fn begin(self: &Arc<Self>, credential: Option<&Arc<str>>) -> Attempt {
         self.attempts.inc();
         self.in_flight.inc();
-        Attempt { target: Arc::clone(self), start: Instant::now(), last: None, gaps: Mutex::default() }
+        if let Some(credential) = credential {
+            self.credentials.attempt(&self.provider, credential);
+        }
+        let credential = credential.cloned();
+        Attempt {
+            target: Arc::clone(self),
+            credential,
+            start: Instant::now(),
+            last: None,
+            gaps: Mutex::default(),
+        }
     }
 
     /// Counts the usage of a call that the provider has reported.
@@ -330,8 +347,11 @@ impl Attempt {
 
     /// Counts the failure of the attempt.
     pub fn failed(&self, failure: AttemptFailure) {
-        let TargetMetrics { model, provider, failures, .. } = &*self.target;
+        let TargetMetrics { model, provider, failures, credentials, .. } = &*self.target;
         failures.with_label_values(&[&**model, &**provider, failure.as_str()]).inc();
+        if let Some(credential) = &self.credential {
+            credentials.failed(provider, credential, failure);
+        }
     }
 }
 

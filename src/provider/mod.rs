@@ -3,8 +3,11 @@
 //! A [`Provider`] is made from configuration and is immutable. Connections to it belong to the edge.
 
 mod base_url;
+mod connection;
+mod credential;
 mod headers;
 mod preset;
+mod proxy;
 mod settings;
 
 use std::fmt;
@@ -20,8 +23,11 @@ pub use crate::canon::{
     Profile, ProfileSettings, ReasoningIn, Sampling, StreamUsage, SystemRole, ToolChoice, ToolId, UserField,
 };
 pub use base_url::BaseUrl;
+pub use connection::{ClientCertificate, ClientCertificateSettings, ProviderConnection};
+pub use credential::{Credential, CredentialSettings, check_credentials};
 pub use headers::{header_name, header_value};
 pub use preset::{Preset, ProtocolBaseUrls, preset, presets};
+pub use proxy::{Proxy, is_excepted, is_loopback};
 pub use settings::{Auth, HttpVersion, OnClientGone, ProviderSettings, TimeoutSettings};
 
 /// A provider that can be called.
@@ -49,25 +55,27 @@ pub struct Provider {
     pub inner_models: Vec<String>,
     /// Headers that every request to it has besides. Secret ones are marked as sensitive.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The way to its server.
+    pub connection: Arc<ProviderConnection>,
     /// Whether its protocols are those of the preset, and not of the configuration.
     assumed: bool,
     /// The paths before the endpoints of protocols that have one of their own.
     own_paths: Vec<(ProtocolId, String)>,
     auth: Option<Auth>,
     messages_auth: Option<Auth>,
-    key: Option<SecretString>,
+    credentials: Vec<Credential>,
 }
 
 impl Provider {
-    /// Makes a provider from its settings and their preset. `key` and `headers` are what the settings of these names
-    /// refer to.
+    /// Makes a provider from its settings and their preset. `credentials` and `headers` are what the settings `key` or
+    /// `keys`, and `headers`, refer to.
     ///
     /// # Errors
     /// Fails with the setting that is missing or wrong, and the reason.
     pub fn build(
         name: &str,
         settings: &ProviderSettings,
-        key: Option<SecretString>,
+        credentials: Vec<Credential>,
         headers: Vec<(HeaderName, HeaderValue)>,
     ) -> Result<Self, (&'static str, String)> {
         let wanted = settings.preset.as_ref().map_or(name, |preset| preset.value.as_str());
@@ -94,9 +102,9 @@ impl Provider {
             return Err(("protocols", "name at least one of chat, responses, messages, gemini".to_owned()));
         }
         // Servers that need no credential get the one that is set for them.
-        let usual = preset.auth.filter(|auth| *auth != Auth::None || key.is_none());
+        let usual = preset.auth.filter(|auth| *auth != Auth::None || credentials.is_empty());
         let auth = settings.auth.or(usual);
-        if key.is_none() && auth != Some(Auth::None) {
+        if credentials.is_empty() && auth != Some(Auth::None) {
             return Err(("key", "is required; set `auth: none` for a provider without one".to_owned()));
         }
         Ok(Self {
@@ -111,12 +119,19 @@ impl Provider {
             allow_upstream_state: settings.allow_upstream_state,
             inner_models: settings.inner_models.clone(),
             headers,
+            connection: Arc::default(),
             assumed: settings.protocols.is_none(),
             own_paths,
             auth,
             messages_auth: preset.messages_auth,
-            key,
+            credentials,
         })
+    }
+
+    /// Returns the same provider with another way to its server.
+    #[must_use]
+    pub fn connected(self, connection: ProviderConnection) -> Self {
+        Self { connection: Arc::new(connection), ..self }
     }
 
     /// Returns the way to send the credential with requests of `protocol`.
@@ -143,17 +158,31 @@ impl Provider {
         own.map_or(&self.base_url.path, |(_, path)| path)
     }
 
-    /// Returns the credential, if there is one.
+    /// Returns the credentials, in the order of the configuration. A provider may have none.
     #[must_use]
-    pub fn key(&self) -> Option<&SecretString> {
-        self.key.as_ref()
+    pub fn credentials(&self) -> &[Credential] {
+        &self.credentials
     }
 
-    /// Returns everything that only the gateway and the provider may know: the credential, and secret headers.
+    /// Returns the first credential, if there is one.
+    #[must_use]
+    pub fn key(&self) -> Option<&SecretString> {
+        self.credentials.first().map(|credential| &credential.key)
+    }
+
+    /// Returns the name of a credential by its place, if there are several.
+    #[must_use]
+    pub fn credential_name(&self, place: usize) -> Option<&Arc<str>> {
+        self.credentials.get(place).filter(|_| self.credentials.len() > 1).map(|credential| &credential.name)
+    }
+
+    /// Returns everything that only the gateway and the provider may know: the credentials, secret headers, and the
+    /// credential for its proxy.
     pub fn secrets(&self) -> impl Iterator<Item = &str> {
         let headers = self.headers.iter().map(|(_, value)| value).filter(|value| value.is_sensitive());
         let headers = headers.filter_map(|value| value.to_str().ok());
-        self.key.iter().map(ExposeSecret::expose_secret).chain(headers)
+        let proxy = self.connection.proxy.iter().filter_map(Proxy::secret);
+        self.credentials.iter().map(|credential| credential.key.expose_secret()).chain(headers).chain(proxy)
     }
 
     /// Whether it speaks this protocol.
@@ -180,7 +209,7 @@ mod tests {
     fn provider(name: &str, base_url: Option<&str>) -> Provider {
         let base_url = base_url.map(|url| url.to_owned().into());
         let settings = ProviderSettings { base_url, ..ProviderSettings::default() };
-        Provider::build(name, &settings, Some("k".to_owned().into()), Vec::new()).unwrap()
+        Provider::build(name, &settings, vec![Credential::only("k".to_owned().into())], Vec::new()).unwrap()
     }
 
     #[test]

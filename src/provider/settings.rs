@@ -1,6 +1,7 @@
 //! The settings of providers.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -8,6 +9,9 @@ use serde::Deserialize;
 use crate::canon::ProfileSettings;
 use crate::located::Located;
 use crate::protocol::ProtocolId;
+
+use super::connection::ClientCertificateSettings;
+use super::credential::CredentialSettings;
 
 /// One provider in the configuration file.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -21,11 +25,23 @@ pub struct ProviderSettings {
     pub base_url: Option<Located<String>>,
     /// A reference to the credential: `env:NAME` or `file:PATH`. Default: none is sent.
     pub key: Option<Located<String>>,
+    /// Several credentials instead of `key`, each a reference, or a map with a name and a weight. A credential that is
+    /// refused or rate limited rests, and the others serve. The calls of a session use the same one. Default: none.
+    pub keys: Option<Vec<Located<CredentialSettings>>>,
     /// The way to send the credential. Default: `x-api-key` for Messages, `x-goog-api-key` for Gemini, else `bearer`.
     pub auth: Option<Auth>,
     /// Headers that every request to this provider has besides, by name. They replace the client's headers of the same
     /// names. A value is a text or, for a secret, a reference: `env:NAME` or `file:PATH`. Default: none.
     pub headers: BTreeMap<Located<String>, Located<String>>,
+    /// The HTTP proxy through which the provider is reached: `http://host:port`, or a reference to a URL that also holds a
+    /// user and a password, `env:NAME` or `file:PATH`. `env`: the one of `HTTPS_PROXY`, except for the hosts of
+    /// `NO_PROXY` and for this machine. `off`: none. Providers at `http://` addresses have none. Default: `env`.
+    pub proxy: Option<Located<String>>,
+    /// The path of the certificates of the authorities that may vouch for the provider's server, as PEM, instead of
+    /// those of the system. Default: those of the system.
+    pub ca: Option<Located<PathBuf>>,
+    /// The certificate that the gateway shows to the provider's server. Default: none.
+    pub client_certificate: Option<Located<ClientCertificateSettings>>,
     /// The protocols that the provider speaks, the preferred one first.
     pub protocols: Option<Vec<ProtocolId>>,
     /// The HTTP version spoken to it. Default: `auto`.

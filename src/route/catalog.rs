@@ -1,7 +1,8 @@
 //! The models that can be called, under the ids `vendor/model`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Instant;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -14,6 +15,7 @@ use crate::meter::{Prices, TierSettings};
 use crate::protocol::{ProtocolId, Service};
 use crate::provider::Provider;
 
+use super::credentials::{CredentialState, Credentials};
 use super::name::is_model_name;
 use super::near::NearMatches;
 use super::target_health::TargetHealth;
@@ -127,6 +129,8 @@ pub struct ModelTarget {
     pub prices: Option<Arc<Prices>>,
     /// Its health.
     pub health: Arc<TargetHealth>,
+    /// The states of the provider's credentials; absent if it has only one.
+    pub credentials: Option<Arc<Credentials>>,
 }
 
 impl ModelTarget {
@@ -287,6 +291,31 @@ impl Catalog {
     #[must_use]
     pub fn entries(&self) -> &[Arc<ModelEntry>] {
         &self.entries
+    }
+
+    /// Ends the rests of all credentials.
+    pub fn wake_credentials(&self) {
+        self.credentials().into_values().for_each(Credentials::wake);
+    }
+
+    /// Returns the credentials of providers that have several, by provider.
+    fn credentials(&self) -> BTreeMap<&str, &Credentials> {
+        let targets = self.entries.iter().flat_map(|entry| &entry.targets);
+        targets.filter_map(|target| Some((&*target.provider.name, target.credentials.as_deref()?))).collect()
+    }
+
+    /// Returns each possible state of the credentials of providers that have several, by provider, name and state, with
+    /// whether it is the present one.
+    #[must_use]
+    pub fn credential_states(&self, now: Instant) -> Vec<([&str; 3], bool)> {
+        let states = self.credentials().into_iter().flat_map(|(provider, credentials)| {
+            credentials.states(now).flat_map(move |(credential, state)| {
+                let series =
+                    |other: CredentialState| ([provider, &*credential.name, other.as_str()], other == state);
+                CredentialState::ALL.map(series)
+            })
+        });
+        states.collect()
     }
 
     /// Returns the aliases that apply to every key.

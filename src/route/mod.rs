@@ -2,6 +2,7 @@
 
 mod catalog;
 mod choose;
+mod credentials;
 mod google_models;
 mod health;
 mod models;
@@ -16,6 +17,7 @@ pub use catalog::{
     Catalog, ModelEntry, ModelSettings, ModelStatus, ModelTarget, ResolvedModel, TargetSettings,
 };
 pub use choose::{Sought, TargetChoice, order};
+pub use credentials::{CredentialSnapshot, CredentialState, Credentials};
 pub use health::{AttemptOutcome, Caller, Circuit, Condition, Health, HealthView, StateChange};
 pub(crate) use models::percent_decoded;
 pub use models::{ModelList, ModelListPage};

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::catalog::{ModelEntry, ModelTarget};
+use super::credentials::{CredentialSnapshot, Credentials};
 use super::health::Circuit;
 use super::state_log::TargetFailure;
 use super::target_rest::TargetRest;
@@ -45,6 +46,9 @@ pub struct TargetSnapshot {
     pub weight: u32,
     /// The target's priority; targets with lower numbers are tried first.
     pub priority: u32,
+    /// The states of the provider's credentials, if it has several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub credentials: Vec<CredentialSnapshot>,
 }
 
 impl TargetSnapshot {
@@ -79,6 +83,7 @@ impl TargetSnapshot {
             weight: target.weight,
             priority: target.priority,
             last_failure,
+            credentials: target.credentials.as_deref().map(Credentials::snapshots).unwrap_or_default(),
         }
     }
 }

@@ -334,3 +334,22 @@ fn a_gateway_that_runs_is_known_and_another_program_named() {
     let health = run(folder.path(), &["health", "--url", &format!("http://127.0.0.1:{}", free_port())]);
     assert_eq!((health.status.code(), health.stdout.len()), (Some(5), 0), "{health:?}");
 }
+
+#[test]
+fn each_of_several_credentials_is_tried() {
+    let folder = tempfile::tempdir().unwrap();
+    let other = folder.path().join("other");
+    std::fs::write(&other, "sk-other").unwrap();
+    std::fs::set_permissions(&other, PermissionsExt::from_mode(0o600)).unwrap();
+    create_store(&folder.path().join("data"));
+    let mock = Mock::scripted(|seen, _| match seen.header("authorization") == Some("Bearer sk-other") {
+        true => json(401, "", "{}"),
+        false => json(200, "", MODELS),
+    });
+    let keys = format!("keys: [env:UPSTREAM_KEY, {{name: b, key: \"file:{}\"}}]", other.display());
+    let text = with(&[("several", at(mock.port))]).replace("key: \"env:UPSTREAM_KEY\"", &keys);
+    let report = Report::of(&doctor(folder.path(), &text, &["--json"], None));
+    assert_eq!(report.find("provider several, credential 1", "credential"), ("ok", "accepted"));
+    let refused = report.find("provider several, credential b", "credential");
+    assert_eq!(refused, ("wrong", "401: the key is refused"));
+}

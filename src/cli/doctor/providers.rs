@@ -14,13 +14,20 @@ use super::finding::{CheckState, DoctorFinding};
 /// Checks one provider, and also returns the difference between its clock and ours.
 pub(super) async fn look(prober: &Prober, provider: &Arc<Provider>) -> (Vec<DoctorFinding>, Option<Skew>) {
     let subject = format!("provider {}", provider.name);
-    let visit = prober.provider(provider).await;
+    let visit = prober.provider(provider, 0).await;
     let mut findings = Vec::new();
-    let host = &provider.base_url.host;
+    let (host, port) = match &provider.connection.proxy {
+        Some(proxy) => (&proxy.host, proxy.port),
+        None => (&provider.base_url.host, provider.base_url.port),
+    };
     match (visit.address, &visit.answer) {
         (Some(address), _) => {
             let ip = address.ip().to_string();
             let message = if ip == *host { ip } else { format!("{host} is {ip}") };
+            let message = match &provider.connection.proxy {
+                Some(proxy) => format!("through {proxy}: {message}"),
+                None => message,
+            };
             findings.push(DoctorFinding::ok(&subject, "name", message));
         }
         (None, _) => {
@@ -31,14 +38,22 @@ pub(super) async fn look(prober: &Prober, provider: &Arc<Provider>) -> (Vec<Doct
             return (findings, None);
         }
     }
-    findings.push(connection(&subject, provider.base_url.port, &visit.answer));
+    findings.push(connection(&subject, port, &visit.answer));
     if provider.base_url.tls && !matches!(visit.answer, Err(Unreached::Connection(_))) {
         findings.push(certificate(&subject, visit.certificate_ends, &visit.answer));
     }
     let mut skew = None;
     match &visit.answer {
         Ok(answer) => {
-            findings.push(credential(&subject, provider.key().is_some(), answer.status));
+            findings.push(credential(
+                &credential_subject(provider, 0),
+                provider.key().is_some(),
+                answer.status,
+            ));
+            for place in 1..provider.credentials().len() {
+                let visit = prober.provider(provider, place).await;
+                findings.push(further_credential(&credential_subject(provider, place), &visit.answer));
+            }
             findings.extend(protocol(&subject, answer));
             skew = answer.date.as_deref().and_then(|date| Skew::of(&provider.name, date));
         }
@@ -57,7 +72,7 @@ fn connection(subject: &str, port: u16, answer: &Result<Answer, Unreached>) -> D
     match answer {
         Err(Unreached::Connection(why)) => {
             let advice = "see whether it runs, and whether a firewall or a proxy lets this machine go there: the \
-                gateway connects directly";
+                gateway connects directly unless `proxy` or HTTPS_PROXY names one";
             DoctorFinding::new(
                 CheckState::Wrong,
                 subject,
@@ -88,6 +103,26 @@ fn certificate(subject: &str, ends: Option<i64>, answer: &Result<Answer, Unreach
     DoctorFinding::new(CheckState::Wrong, subject, check, why, advice)
 }
 
+/// Returns the name of a provider's credential in findings: that of the provider if it has only one.
+fn credential_subject(provider: &Provider, place: usize) -> String {
+    let name = &provider.name;
+    match provider.credential_name(place) {
+        Some(credential) => format!("provider {name}, credential {credential}"),
+        None => format!("provider {name}"),
+    }
+}
+
+/// Judges one of the further credentials of a provider that was reached with the first one.
+fn further_credential(subject: &str, answer: &Result<Answer, Unreached>) -> DoctorFinding {
+    match answer {
+        Ok(answer) => credential(subject, true, answer.status),
+        Err(_) => {
+            let message = "there was no answer to a request with it".to_owned();
+            DoctorFinding::new(CheckState::Unknown, subject, "credential", message, "try again")
+        }
+    }
+}
+
 /// Judges the credential by the status of the list of models.
 fn credential(subject: &str, has_key: bool, status: u16) -> DoctorFinding {
     let check = "credential";
@@ -99,7 +134,7 @@ fn credential(subject: &str, has_key: bool, status: u16) -> DoctorFinding {
         200..=299 => DoctorFinding::ok(subject, check, "none is needed"),
         401 | 403 => {
             let said = if has_key { "the key is refused" } else { "it wants a key" };
-            let advice = "put a valid key where its `key` refers to, see whether it is for this `base_url` and may \
+            let advice = "put a valid key where its `key`, or its entry in `keys`, refers to, see whether it is for this `base_url` and may \
                 be used from here, and how it is sent (`auth`)";
             DoctorFinding::new(CheckState::Wrong, subject, check, format!("{status}: {said}"), advice)
         }

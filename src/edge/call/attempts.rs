@@ -136,7 +136,8 @@ impl Attempts {
         (self.count, self.tries) = (self.count + 1, self.tries + 1);
         self.first_asked.get_or_insert_with(Instant::now);
         self.tries_made.begin();
-        self.attempt = self.call.as_ref().and_then(|call| Some(call.metrics.as_ref()?.begin()));
+        self.attempt =
+            self.call.as_ref().and_then(|call| Some(call.metrics.as_ref()?.begin(call.credential_name())));
         if let Some(call) = &self.call {
             self.trace.attempt(&call.tried());
         }
@@ -206,6 +207,11 @@ impl Attempts {
 
     /// Notes for the target's health that it has answered, once.
     pub(in crate::edge) fn note_success(&mut self) {
+        if let Some(call) = self.call.as_ref().filter(|_| self.asked.is_some())
+            && let Some(credentials) = &call.credentials
+        {
+            credentials.succeed(call.choice.credential);
+        }
         self.note(AttemptOutcome::Succeeded, None);
     }
 
@@ -233,7 +239,28 @@ impl Attempts {
         };
         self.has_blamed = true;
         let record = self.tries_made.last().map(|(kind, text)| TargetFailure::new(kind, text));
+        if self.is_of_credential(record.as_ref(), failure.retry_after()) {
+            // Nothing is shown about the target, which other credentials still reach.
+            self.asked = None;
+            return;
+        }
         self.note(outcome, record);
+    }
+
+    /// Notes the failure of a credential. Returns whether the provider's other credentials can be used all the same.
+    fn is_of_credential(&self, failure: Option<&TargetFailure>, pause: Option<u64>) -> bool {
+        let Some((call, failure)) = self.call.as_ref().filter(|_| self.asked.is_some()).zip(failure) else {
+            return false;
+        };
+        let credentials = call.credentials.as_ref();
+        credentials.is_some_and(|all| all.fail(call.choice.credential, failure, pause, Instant::now()))
+    }
+
+    /// Whether the last try has failed because of its credential, so that another one of the same provider may help.
+    pub(in crate::edge) fn is_credential_to_blame(&self) -> bool {
+        let last = self.tries_made.last().map(|(kind, _)| kind);
+        let is_known = !self.tries_made.is_under_way();
+        is_known && matches!(last, Some(AttemptFailure::RateLimited | AttemptFailure::Credential))
     }
 
     /// Whether a target was to blame for a failure of the call.

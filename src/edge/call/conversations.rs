@@ -16,9 +16,18 @@ use crate::protocol::{ProtocolId, RequestMembers, add_opening};
 use crate::route::ResolvedModel;
 use crate::translate::recent_map::{KeyHash, RecentMap};
 
-/// The providers that have answered conversations.
+/// The accounts at providers that have answered conversations.
 #[derive(Debug)]
-pub(in crate::edge) struct Conversations(Mutex<RecentMap<Arc<str>>>);
+pub(in crate::edge) struct Conversations(Mutex<RecentMap<Answerer>>);
+
+/// The account at a provider that has answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::edge) struct Answerer {
+    /// The provider.
+    pub(in crate::edge) provider: Arc<str>,
+    /// The name of the credential, if the provider has several.
+    pub(in crate::edge) credential: Option<Arc<str>>,
+}
 
 /// A conversation with a model whose thinking is bound to an account.
 #[derive(Clone, Debug)]
@@ -37,7 +46,7 @@ impl Default for Conversations {
 }
 
 impl Conversations {
-    fn known(&self) -> MutexGuard<'_, RecentMap<Arc<str>>> {
+    fn known(&self) -> MutexGuard<'_, RecentMap<Answerer>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -76,27 +85,29 @@ impl Conversation {
 
     /// Returns the provider that has answered last, if it is known and still serves the model. A conversation whose
     /// opening has changed is known by its session.
-    pub(in crate::edge) fn provider(&self, found: &ResolvedModel) -> Option<Arc<str>> {
+    pub(in crate::edge) fn answerer(&self, found: &ResolvedModel) -> Option<Answerer> {
         let (known, now) = (self.all.known(), Instant::now());
         let of_session = || known.get(self.session.as_ref()?, now);
-        let provider = known.get(&self.id, now).or_else(of_session).cloned()?;
-        found.entry.targets.iter().any(|target| target.provider.name == provider).then_some(provider)
+        let answerer = known.get(&self.id, now).or_else(of_session).cloned()?;
+        found.entry.targets.iter().any(|target| target.provider.name == answerer.provider).then_some(answerer)
     }
 
     /// Notes that a provider answers.
-    pub(in crate::edge) fn note(&self, provider: &Arc<str>) {
+    pub(in crate::edge) fn note(&self, answerer: &Answerer) {
         let (mut known, now) = (self.all.known(), Instant::now());
         for key in std::iter::once(self.id).chain(self.session) {
-            known.set(key, Arc::clone(provider), now);
+            known.set(key, answerer.clone(), now);
         }
     }
 }
 
-/// Whether several providers serve the model, and one of them accepts thinking only if it is its own.
+/// Whether several providers or credentials serve the model, and one of them accepts thinking only if it is its own.
 fn is_bound(found: &ResolvedModel) -> bool {
     let targets = &found.entry.targets;
     let Some((first, rest)) = targets.split_first() else { return false };
-    rest.iter().any(|target| target.provider.name != first.provider.name)
+    let is_choice = rest.iter().any(|target| target.provider.name != first.provider.name)
+        || targets.iter().any(|target| target.credentials.is_some());
+    is_choice
         && targets.iter().any(|target| {
             let model = found.upstream_model(target);
             let caps = || Caps::of(ProtocolId::Messages, model, &target.provider.profile);

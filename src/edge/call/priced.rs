@@ -189,8 +189,9 @@ mod tests {
         let config = crate::Config::parse(&format!("{text}{targets}"), |_| Some("k".to_owned())).unwrap();
         let entry = Arc::clone(&config.catalog.entries()[0]);
         let found = ResolvedModel { entry, id: "v/m".into() };
-        let all: VecDeque<_> =
-            [0, 1].map(|target| TargetChoice { target, protocol: crate::protocol::ProtocolId::Chat }).into();
+        let all: VecDeque<_> = [0, 1]
+            .map(|target| TargetChoice { target, protocol: crate::protocol::ProtocolId::Chat, credential: 0 })
+            .into();
         let left = |demand: &Demand| {
             let mut choices = all.clone();
             retain(&mut choices, &found, demand)?;

@@ -10,6 +10,7 @@ use crate::auth::{self, CallOutcome};
 use crate::canon::Usage;
 use crate::edge::call::context::CallContext;
 use crate::edge::call::endpoint::Endpoint;
+use crate::edge::call::request_info::GuardVerdict;
 use crate::edge::call::target::{Call, Operation};
 use crate::failure::Failure;
 use crate::observe::{AccessLine, AccessLog, LimitRefusal, Metrics, RecentFailures, millis};
@@ -113,6 +114,7 @@ impl CallContext {
             key_hint: self.request.key_hint.as_deref(),
             path: self.unknown_path(request),
             limit: self.limit_refusal().map(LimitRefusal::limit),
+            guard: self.request.guards.iter().map(GuardVerdict::line).collect(),
             tries: self.attempts.tries(),
             key: self.request.grant.as_ref().map(|key| key.id.as_str()),
             secret: self.request.secret_in_rotation(),
@@ -124,6 +126,7 @@ impl CallContext {
             requested_model: self.request.requested_model.as_deref().map(cut),
             model: call.map(|call| &*call.found.id),
             provider: call.map(|call| &*call.provider().name),
+            credential: call.and_then(Call::credential_name).map(|name| &**name),
             upstream_model: call.map(|call| call.upstream_model.as_str()).map(cut),
             served_model: self.attempts.answer.served.as_deref().filter(|name| is_model_name(name)).map(cut),
             route: call.map(Call::route),

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::HeaderValue;
 use jiff::Timestamp;
@@ -12,6 +12,7 @@ use crate::canon::Sealer;
 use crate::edge::call::endpoint::{self, Endpoint};
 use crate::edge::call::gemini_path::GeminiAddress;
 use crate::edge::call::snapshot::Snapshot;
+use crate::observe::{CallContent, ContentFacts, ContentLog, GuardAction, GuardLine, millis};
 use crate::protocol::ProtocolId;
 use crate::route::{Caller, ModelEntry};
 
@@ -42,6 +43,33 @@ pub(in crate::edge) struct RequestInfo {
     pub(in crate::edge) requested_model: Option<String>,
     /// Bytes of the body as it came.
     pub(in crate::edge) bytes_in: usize,
+    /// The content of the call; absent if it is not written.
+    pub(in crate::edge) content: Option<Box<CallContent>>,
+    /// The verdicts of guards, in their order.
+    pub(in crate::edge) guards: Vec<GuardVerdict>,
+}
+
+/// The verdict of a guard about a request.
+#[derive(Debug)]
+pub(in crate::edge) struct GuardVerdict {
+    pub(in crate::edge) guard: Arc<str>,
+    pub(in crate::edge) action: GuardAction,
+    /// The time that it has taken.
+    pub(in crate::edge) time: Duration,
+    /// The reason, if there was no valid verdict.
+    pub(in crate::edge) detail: Option<String>,
+}
+
+impl GuardVerdict {
+    /// Returns the verdict for the access line.
+    pub(in crate::edge) fn line(&self) -> GuardLine<'_> {
+        GuardLine {
+            name: &self.guard,
+            action: self.action.as_str(),
+            ms: millis(self.time),
+            detail: self.detail.as_deref(),
+        }
+    }
 }
 
 impl RequestInfo {
@@ -63,6 +91,30 @@ impl RequestInfo {
             key_hint: None,
             requested_model: None,
             bytes_in: 0,
+            content: None,
+            guards: Vec::new(),
+        }
+    }
+
+    /// Begins to keep the content of the call, if calls like this are written.
+    pub(in crate::edge) fn note_content(&mut self, body: &[u8]) {
+        if let (Some(rules), Some(grant)) = (&self.snapshot.content_log, &self.grant) {
+            self.content = rules.begin(&grant.account, &grant.id, body);
+        }
+    }
+
+    /// Writes the content of the call, which is over, with the status of its answer.
+    pub(in crate::edge) fn write_content(&self, log: &ContentLog, status: u16) {
+        if let (Some(content), Some(grant)) = (&self.content, &self.grant) {
+            let facts = ContentFacts {
+                time: self.time,
+                request_id: &self.id,
+                account: &grant.account,
+                key: &grant.id,
+                model: self.client_model(),
+                status,
+            };
+            log.add(content, facts);
         }
     }
 

@@ -10,7 +10,8 @@ use crate::edge::call::retry_budget::RetryBudget;
 use crate::edge::call::shutdown::Shutdown;
 use crate::edge::call::tenants::Tenants;
 use crate::edge::upstream::Upstream;
-use crate::observe::{Metrics, MetricsSettings, TargetMetrics};
+use crate::edge::upstream::guard_service::GuardService;
+use crate::observe::{ContentRules, Metrics, MetricsSettings, TargetMetrics};
 use crate::provider::Provider;
 use crate::route::{Catalog, ModelEntry};
 use crate::translate::OwnKeys;
@@ -35,6 +36,10 @@ pub(in crate::edge) struct Snapshot {
     pub(in crate::edge) key_defaults: RateLimits,
     /// The days for which the audit log is kept.
     pub(in crate::edge) audit_days: u32,
+    /// The rules of the content log; absent: there is none.
+    pub(in crate::edge) content_log: Option<Arc<ContentRules>>,
+    /// The guards, in the order in which they are asked.
+    pub(in crate::edge) guards: Vec<GuardService>,
     upstreams: HashMap<Arc<str>, Arc<Upstream>>,
     /// The metrics in which calls are counted; absent if they are off.
     pub(in crate::edge) metrics: Option<Arc<Metrics>>,
@@ -72,6 +77,8 @@ impl Snapshot {
             operators: config.admin.iter().flat_map(|admin| admin.tokens.iter().cloned()).collect(),
             key_defaults: config.key_defaults,
             audit_days: config.audit.keep.0,
+            content_log: config.content_log.clone(),
+            guards: config.guards.iter().map(|guard| GuardService::new(guard, &config.timeouts)).collect(),
             upstreams: config.providers.iter().map(|p| (Arc::clone(&p.name), upstream(p))).collect(),
             metrics: config.metrics.is_on.then(|| Arc::clone(metrics)),
             metrics_settings: config.metrics,

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::canon::Form;
 use crate::canon::{Caps, Context, Rejections, Sealer, Target, ThinkingCaps, is_thinker};
-use crate::edge::call::conversations::Conversation;
+use crate::edge::call::conversations::{Answerer, Conversation};
 use crate::edge::call::snapshot::Snapshot;
 use crate::edge::upstream::{self, Upstream};
 use crate::failure::Result;
@@ -15,7 +15,7 @@ use crate::meter::Prices;
 use crate::observe::{TargetMetrics, Tried};
 use crate::protocol::{Head, ProtocolId};
 use crate::provider::Provider;
-use crate::route::{ResolvedModel, TargetChoice, TargetHealth};
+use crate::route::{Credentials, ResolvedModel, TargetChoice, TargetHealth};
 use crate::translate::OwnKeys;
 use crate::translate::owners::Claims;
 use crate::translate::relay;
@@ -37,6 +37,8 @@ pub(in crate::edge) struct Call {
     pub(in crate::edge) prices: Option<Arc<Prices>>,
     /// The health of the target.
     pub(in crate::edge) health: Arc<TargetHealth>,
+    /// The states of the provider's credentials; absent if it has only one.
+    pub(in crate::edge) credentials: Option<Arc<Credentials>>,
     /// The metrics of the target.
     pub(in crate::edge) metrics: Option<Arc<TargetMetrics>>,
     pub(in crate::edge) body: Bytes,
@@ -147,6 +149,7 @@ impl Call {
             caps,
             prices: target.prices.clone().filter(|_| snapshot.billing.counts_cost()),
             health: Arc::clone(&target.health),
+            credentials: target.credentials.clone(),
             metrics: snapshot.target_metrics(&found.entry, choice.target),
             body: Bytes::new(),
             operation,
@@ -222,7 +225,8 @@ impl Call {
     pub(in crate::edge) fn note_answering(&self) {
         self.upstream.endpoints.note_served(self.protocol);
         if let Some(conversation) = &self.conversation {
-            conversation.note(&self.provider().name);
+            let (provider, credential) = (Arc::clone(&self.provider().name), self.credential_name().cloned());
+            conversation.note(&Answerer { provider, credential });
         }
     }
 
@@ -241,6 +245,11 @@ impl Call {
     /// Returns the provider that is called.
     pub(in crate::edge) fn provider(&self) -> &Provider {
         &self.upstream.provider
+    }
+
+    /// Returns the name of the credential, if the provider has several.
+    pub(in crate::edge) fn credential_name(&self) -> Option<&Arc<str>> {
+        self.provider().credential_name(self.choice.credential)
     }
 
     /// Makes the reader of the provider's answer to a client that called its model `model`.

@@ -19,6 +19,7 @@ pub(in crate::edge) struct Tries {
 struct FailedTry {
     provider: Arc<str>,
     model: String,
+    credential: Option<Arc<str>>,
     status: Option<u16>,
     time: Duration,
     error: AttemptFailure,
@@ -46,6 +47,7 @@ impl Tries {
         self.failed.push(FailedTry {
             provider: Arc::clone(&call.provider().name),
             model: call.upstream_model.clone(),
+            credential: call.credential_name().cloned(),
             status,
             time: started.elapsed(),
             error,
@@ -74,6 +76,7 @@ impl Tries {
         let failed = self.failed.iter().map(|failed| TryLine {
             provider: &failed.provider,
             model: &failed.model,
+            credential: failed.credential.as_deref(),
             status: failed.status,
             ms: millis(failed.time),
             error: Some(failed.error.as_str()),
@@ -82,6 +85,7 @@ impl Tries {
         let last = call.zip(self.started).map(|(call, started)| TryLine {
             provider: &call.provider().name,
             model: &call.upstream_model,
+            credential: call.credential_name().map(|name| &**name),
             status: Some(200),
             ms: millis(started.elapsed()),
             error: None,

@@ -52,6 +52,7 @@ use crate::edge::gateway::rests::RestOrders;
 use crate::edge::request::body;
 use crate::edge::request::client_address;
 use crate::edge::request::cors::{self, Preflight};
+use crate::edge::request::guards;
 use crate::edge::request::headers::{self, Identity};
 use crate::edge::request::plan;
 use crate::edge::respond::account::{self, SharedBooks};
@@ -61,12 +62,13 @@ use crate::edge::respond::driver::{self, Driver};
 use crate::edge::respond::reply;
 use crate::edge::upstream::Upstream;
 use crate::edge::upstream::connection::Connector;
+use crate::edge::upstream::guard_service::GuardService;
 use crate::edge::upstream::transport::{hook_error, provider_failure};
 use crate::edge::wire::streams::{self, StreamPermits};
 use crate::failure::Result;
 use crate::limit::{Limiter, Load, Shed, Weight};
 use crate::meter::{self, Ledger};
-use crate::observe::{self, AccessLog, Metrics, RecentFailures, TargetState, Tracer};
+use crate::observe::{self, AccessLog, ContentLog, Metrics, RecentFailures, TargetState, Tracer};
 use crate::protocol::ProtocolId;
 use crate::route::{Circuit, Condition, ModelList, ModelListPage, TargetSnapshot, percent_decoded};
 use crate::store;
@@ -84,6 +86,7 @@ struct Shared {
     access: AccessLog,
     /// The requests that have failed or were refused lately.
     recent: RecentFailures,
+    content: ContentLog,
     tracer: Tracer,
     load: Arc<Load>,
     connections: Arc<Connections>,
@@ -124,6 +127,8 @@ impl Gateway {
         let key_table = KeyTable::open(&config.data).map_err(|e| failed("data", &e))?;
         ledger.write_uses(key_table.uses());
         let tenants = Arc::new(Tenants::new(key_table.shared_secret()));
+        let content = ContentLog::default();
+        content.reopen(config.content_log.as_deref()).map_err(|e| failed("content_log", &e))?;
         Ok(Self(Arc::new(Shared {
             snapshot: ArcSwap::from_pointee(Snapshot::new(config, &metrics, &tenants, None)),
             key_table,
@@ -144,6 +149,7 @@ impl Gateway {
             tracer: Tracer::from_env().map_err(|e| failed("OTEL_*", &e))?,
             connector: Connector::new(),
             recent: RecentFailures::default(),
+            content,
             access: AccessLog::open(&config.access_log).map_err(|e| failed("access_log", &e))?,
         })))
     }
@@ -158,6 +164,9 @@ impl Gateway {
         if let Err(error) = self.0.access.reopen(&config.access_log) {
             log::error!("access_log: stays as it was: {error}");
         }
+        if let Err(error) = self.0.content.reopen(config.content_log.as_deref()) {
+            log::error!("content_log: stays as it was: {error}");
+        }
         let earlier = self.0.snapshot.load_full();
         let next = Snapshot::new(config, &self.0.metrics, &earlier.tenants, Some(&earlier));
         self.0.rests.apply(&next.catalog);
@@ -166,12 +175,20 @@ impl Gateway {
         Ok(())
     }
 
+    /// Ends the rests of all credentials, because their operator may have acted.
+    pub(in crate::edge) fn wake_credentials(&self) {
+        self.0.snapshot.load().catalog.wake_credentials();
+    }
+
     /// Opens the access log again if its file was renamed.
     pub(in crate::edge) fn reopen_log(&self) {
         match self.0.access.reopen_renamed() {
             Ok(true) => log::info!("the access log is open again under its name"),
             Ok(false) => {}
             Err(error) => log::error!("access_log: the renamed file stays in use: {error}"),
+        }
+        if let Err(error) = self.0.content.reopen_renamed() {
+            log::error!("content_log: the renamed file stays in use: {error}");
         }
     }
 
@@ -214,13 +231,16 @@ impl Gateway {
     /// Looks after the names of all providers and the connections to them. [`super::Server`] does so once a second; without
     /// it, the calls do.
     pub(in crate::edge) fn look_after_upstreams(&self) {
-        self.0.snapshot.load().upstreams().for_each(Upstream::look_after);
+        let snapshot = self.0.snapshot.load();
+        snapshot.upstreams().for_each(Upstream::look_after);
+        snapshot.guards.iter().for_each(GuardService::look_after);
     }
 
     /// Returns the gateway's metrics.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         self.0.metrics.lost(self.0.access.dropped(), observe::log_dropped());
+        self.0.metrics.content_lost(self.0.content.dropped());
         let (snapshot, now) = (self.0.snapshot.load(), Instant::now());
         let targets = snapshot.catalog.entries().iter().flat_map(|entry| {
             entry.targets.iter().map(move |target| {
@@ -239,6 +259,7 @@ impl Gateway {
         if snapshot.metrics_settings.counts_tenants() {
             self.0.metrics.tenants(&self.0.key_table.keys(), snapshot.metrics_settings);
         }
+        self.0.metrics.credentials(snapshot.catalog.credential_states(now).into_iter());
         let (load, connections) = (self.0.load.total(), self.0.connections.total());
         self.0.metrics.load(load.calls, load.bytes, connections);
         self.0.metrics.ledger.set_waiting(self.0.quotas.ledger.waiting());
@@ -285,6 +306,7 @@ impl Gateway {
     pub fn close(&self) {
         self.0.quotas.ledger.close();
         self.0.access.close();
+        self.0.content.close();
         self.0.tracer.close();
     }
 
@@ -456,9 +478,15 @@ impl Gateway {
         let CallContext { request, attempts, billing, admission, .. } = ctx;
         let mut body = body::read(session, request.snapshot.limits, admission).await?;
         request.bytes_in = body.bytes().len();
+        request.note_content(body.bytes());
         if let Some(GeminiAddress { model, is_stream }) = &request.address {
             let edit = wanted.0.protocol().addressed(body.bytes(), model, Form::of_stream(*is_stream));
             body.splice(edit.as_slice());
+        }
+        if !request.snapshot.guards.is_empty() {
+            // Each question repeats the body.
+            admission.hold(body.bytes().len())?;
+            body = guards::check(&self.0.connector, request, wanted.0, body).await?;
         }
         let hint = headers::session(&session.req_header().headers);
         let (call, fallbacks) = plan::admit(&self.0.quotas, request, billing, wanted, hint, body).await?;
@@ -601,6 +629,7 @@ impl ProxyHttp for Gateway {
             listener: listener.and_then(|address| self.0.listeners.name(*address)),
         };
         self.0.path_advice.note(&ctx.request, session.req_header().uri.path());
+        ctx.request.write_content(&self.0.content, ctx.outcome.status);
         ctx.record(session.req_header(), connection, &self.0.access, &self.0.recent);
     }
 

@@ -80,7 +80,7 @@ const MAX_NAMES: usize = 64;
 /// The headers of answers that scripts may read, besides those that they always may.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
     "x-request-id, request-id, x-upstream-request-id, retry-after, x-should-retry, x-crossmodel-model, \
-     x-crossmodel-budget-reset, x-crossmodel-estimated, x-crossmodel-dropped, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, \
+     x-crossmodel-budget-reset, x-crossmodel-estimated, x-crossmodel-dropped, x-crossmodel-content-logged, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, \
      x-ratelimit-reset-requests, x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, \
      anthropic-ratelimit-requests-limit, anthropic-ratelimit-requests-remaining, \
      anthropic-ratelimit-requests-reset, anthropic-ratelimit-tokens-limit, anthropic-ratelimit-tokens-remaining, \

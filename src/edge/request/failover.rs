@@ -23,6 +23,10 @@ pub(in crate::edge) fn next_target(
         return false;
     }
     let Some(mut fallbacks) = attempts.fallbacks.take() else { return false };
+    if let Some(last) = attempts.call.as_ref().filter(|_| !attempts.is_credential_to_blame()) {
+        let (target, credential) = (last.choice.target, last.choice.credential);
+        fallbacks.choices.retain(|choice| choice.target != target || choice.credential == credential);
+    }
     while let Some(choice) = fallbacks.choices.pop_front() {
         if !request.snapshot.budget.spend() {
             return false;

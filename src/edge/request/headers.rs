@@ -20,7 +20,7 @@ use crate::limit::RateLimitStatus;
 use crate::meter::Prices;
 use crate::observe::Trace;
 use crate::protocol::ProtocolId;
-use crate::provider::{Auth, Provider};
+use crate::provider::{Auth, Credential, Provider};
 
 /// Returns the credential of a request. The endpoint's own header comes first, and another one counts only if that
 /// is absent or empty. A credential in the query is ignored.
@@ -130,7 +130,7 @@ pub(in crate::edge) fn to_provider(
     head.insert_header(header::CONTENT_TYPE, JSON)?;
     head.insert_header(header::CONTENT_LENGTH, call.body.len())?;
     add_own(&mut head, provider)?;
-    sign(&mut head, provider, protocol)?;
+    sign(&mut head, provider, (protocol, call.choice.credential))?;
     Ok(head)
 }
 
@@ -150,12 +150,13 @@ pub(in crate::edge) fn for_bridge(call: &Call, bridged: &Bridged) -> pingora::Re
         head.insert_header("anthropic-beta", beta)?;
     }
     add_own(&mut head, provider)?;
-    sign(&mut head, provider, protocol)?;
+    sign(&mut head, provider, (protocol, call.choice.credential))?;
     Ok(head)
 }
 
-/// Makes the head of a request for the provider's list of models, in the protocol that it prefers.
-pub(in crate::edge) fn for_models(provider: &Provider) -> pingora::Result<RequestHeader> {
+/// Makes the head of a request for the provider's list of models, in the protocol that it prefers, with one of its
+/// credentials.
+pub(in crate::edge) fn for_models(provider: &Provider, credential: usize) -> pingora::Result<RequestHeader> {
     let protocol = provider.protocols.first().copied().unwrap_or(ProtocolId::Chat);
     let target = format!("{}/models", provider.path(protocol));
     let mut head = RequestHeader::build_no_case("GET", target.as_bytes(), Some(6))?;
@@ -166,7 +167,7 @@ pub(in crate::edge) fn for_models(provider: &Provider) -> pingora::Result<Reques
         head.insert_header("anthropic-version", provider.profile.anthropic_version.as_str())?;
     }
     add_own(&mut head, provider)?;
-    sign(&mut head, provider, protocol)?;
+    sign(&mut head, provider, (protocol, credential))?;
     Ok(head)
 }
 
@@ -233,8 +234,12 @@ fn add_own(head: &mut RequestHeader, provider: &Provider) -> pingora::Result<()>
     Ok(())
 }
 
-fn sign(head: &mut RequestHeader, provider: &Provider, protocol: ProtocolId) -> pingora::Result<()> {
-    let Some(key) = provider.key() else { return Ok(()) };
+fn sign(
+    head: &mut RequestHeader,
+    provider: &Provider,
+    (protocol, credential): (ProtocolId, usize),
+) -> pingora::Result<()> {
+    let Some(Credential { key, .. }) = provider.credentials().get(credential) else { return Ok(()) };
     match provider.auth(protocol) {
         Auth::Bearer => {
             let value = sensitive(format!("Bearer {}", key.expose_secret()))?;
@@ -291,6 +296,9 @@ pub(in crate::edge) fn identify(head: &mut ResponseHeader, identity: Identity<'_
     put("x-request-id", &request.id);
     if let Some(call) = &attempts.call {
         put("x-crossmodel-model", &call.found.id);
+    }
+    if request.content.is_some() {
+        put("x-crossmodel-content-logged", "1");
     }
     if attempts.answer.estimated {
         put("x-crossmodel-estimated", "true");

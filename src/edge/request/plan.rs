@@ -203,13 +203,22 @@ fn ordered(
 ) -> Result<VecDeque<TargetChoice>> {
     let own = conversation.filter(|_| hint.is_none()).map(Conversation::name);
     let signed = conversation.filter(|_| head.has_signatures);
-    let earlier = signed.and_then(|conversation| conversation.provider(found));
-    let sought = route::Sought { client, session: hint.or(own.as_deref()), provider: earlier.as_deref() };
+    let earlier = signed.and_then(|conversation| conversation.answerer(found));
+    let sought = route::Sought {
+        client,
+        session: hint.or(own.as_deref()),
+        provider: earlier.as_ref().map(|earlier| &*earlier.provider),
+        credential: earlier.as_ref().and_then(|earlier| earlier.credential.as_deref()),
+        account: request.grant.as_ref().map_or("", |grant| &grant.account),
+        has_state: head.stateful.is_some(),
+    };
     let mut choices = VecDeque::from(route::order(found, sought, request.caller(), Instant::now())?);
     if signed.is_some() {
-        let provider = |choice: &TargetChoice| Some(&found.entry.targets.get(choice.target)?.provider.name);
-        let first = choices.front().and_then(provider).cloned();
-        choices.retain(|choice| provider(choice) == first.as_ref());
+        let provider = |choice: &TargetChoice| {
+            Some((&found.entry.targets.get(choice.target)?.provider.name, choice.credential))
+        };
+        let first = choices.front().and_then(provider);
+        choices.retain(|choice| provider(choice) == first);
     }
     Ok(choices)
 }

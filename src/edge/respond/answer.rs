@@ -158,6 +158,9 @@ async fn send(
         return Ok(());
     }
     outcome.bytes_out += body.len();
+    if let Some(content) = &identity.request.content {
+        content.add(&body);
+    }
     if let (ServerSession::H2(h2), Whose::Own) = (&mut *session.downstream_session, whose) {
         // The answer needs nothing else of the request, however long the client lets it wait.
         Outbox::of_connection().send(h2, body);

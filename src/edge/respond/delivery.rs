@@ -439,6 +439,13 @@ pub(in crate::edge) async fn send_tasks(
     request: &RequestInfo,
     tasks: Vec<HttpTask>,
 ) -> pingora::Result<()> {
+    if let Some(content) = &request.content {
+        for task in &tasks {
+            if let HttpTask::Body(Some(part), _) = task {
+                content.add(part);
+            }
+        }
+    }
     let mut write = pin!(session.write_response_tasks(tasks));
     // Nearly always the system takes all of it at once, and no timer is needed.
     if let Poll::Ready(written) = poll_fn(|cx| Poll::Ready(write.as_mut().poll(cx))).await {

@@ -103,17 +103,19 @@ impl Certificates {
 
 #[cfg(feature = "rustls")]
 mod backend {
+    use std::path::Path;
     use std::sync::Arc;
 
     use arc_swap::ArcSwap;
     use pingora::listeners::tls::TlsSettings;
     use pingora::tls::sign::CertifiedKey;
     use pingora::tls::{
-        ClientHello, CryptoProvider, ResolvesServerCert, install_default_crypto_provider,
-        load_certs_and_key_files,
+        CertificateDer, ClientCertVerifier, ClientHello, CryptoProvider, ResolvesServerCert, RootCertStore,
+        WebPkiClientVerifier, install_default_crypto_provider, load_certs_and_key_files,
     };
+    use rustls_pki_types::pem::PemObject as _;
 
-    use crate::config::TlsFiles;
+    use crate::config::{ClientAuth, TlsFiles};
 
     /// A certificate that can be replaced. Pingora holds it, too.
     #[derive(Clone, Debug)]
@@ -130,6 +132,9 @@ mod backend {
         let (certificate, key) = (files.certificate.to_string_lossy(), files.key.to_string_lossy());
         let mut settings = TlsSettings::intermediate(&certificate, &key).map_err(|e| e.to_string())?;
         settings.set_cert_resolver(Arc::new(in_force.clone()));
+        if let Some(file) = &files.client_ca {
+            settings.set_client_cert_verifier(verifier(file, files.client_auth)?);
+        }
         Ok((settings, in_force))
     }
 
@@ -139,6 +144,24 @@ mod backend {
         let is_new = read.cert != in_force.0.load().cert;
         in_force.0.store(Arc::new(read));
         Ok(is_new)
+    }
+
+    /// Makes the verifier of clients' certificates.
+    fn verifier(file: &Path, auth: ClientAuth) -> Result<Arc<dyn ClientCertVerifier>, String> {
+        let failed = |why: &dyn std::fmt::Display| format!("client_ca: {}: {why}", file.display());
+        let pem = std::fs::read(file).map_err(|e| failed(&e))?;
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(&pem) {
+            let certificate = certificate.map_err(|_| failed(&"a damaged certificate"))?;
+            roots.add(certificate).map_err(|e| failed(&e))?;
+        }
+        install_default_crypto_provider();
+        let builder = WebPkiClientVerifier::builder(Arc::new(roots));
+        let builder = match auth {
+            ClientAuth::Required => builder,
+            ClientAuth::Optional => builder.allow_unauthenticated(),
+        };
+        builder.build().map_err(|e| failed(&e))
     }
 
     fn read(files: &TlsFiles) -> Result<CertifiedKey, String> {
@@ -170,6 +193,11 @@ mod backend {
     pub(in crate::edge) struct InForce;
 
     pub(in crate::edge) fn settings(files: &TlsFiles) -> Result<(TlsSettings, InForce), String> {
+        if files.client_ca.is_some() {
+            return Err(
+                "client_ca is not supported with the TLS library that the gateway was built with".to_owned()
+            );
+        }
         let (certificate, key) = (files.certificate.to_string_lossy(), files.key.to_string_lossy());
         let settings = TlsSettings::intermediate(&certificate, &key).map_err(|e| e.to_string())?;
         Ok((settings, InForce))

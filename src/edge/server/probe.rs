@@ -74,8 +74,8 @@ impl Prober {
         Self { transport: TransportConnector::new(options()), http: Connector::new(options()) }
     }
 
-    /// Asks a provider for its list of models, with its credential. This costs nothing.
-    pub async fn provider(&self, provider: &Arc<Provider>) -> Visit {
+    /// Asks a provider for its list of models, with one of its credentials. This costs nothing.
+    pub async fn provider(&self, provider: &Arc<Provider>, credential: usize) -> Visit {
         let timeouts = Timeouts { connect: CONNECT, silence: ANSWER, write: CONNECT, ..Timeouts::default() };
         let upstream = Upstream::new(Arc::clone(provider), &timeouts, None);
         let mut visit = Visit { address: None, certificate_ends: None, answer: Err(Unreached::Name) };
@@ -92,7 +92,7 @@ impl Prober {
                 return visit;
             }
         }
-        visit.answer = match headers::for_models(provider) {
+        visit.answer = match headers::for_models(provider, credential) {
             Ok(head) => self.ask(&peer, head).await,
             Err(error) => Err(Unreached::Answer(innermost(&error))),
         };
@@ -177,6 +177,7 @@ impl Unreached {
             ErrorType::TLSHandshakeFailure | ErrorType::TLSHandshakeTimedout | ErrorType::InvalidCert => {
                 Self::Tls(reason(error))
             }
+            ErrorType::ConnectProxyFailure => Self::Connection(reason(error)),
             _ => Self::Connection(innermost(error)),
         }
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use jiff::Timestamp;
+use secrecy::ExposeSecret as _;
 
 use crate::admin::{Actor, Operations};
 use crate::config::{
@@ -45,8 +46,15 @@ struct InForce {
 
 impl InForce {
     fn of(text: String, config: &Config) -> Self {
+        let files: Vec<_> =
+            config.watched.iter().map(|file| std::fs::read(file).unwrap_or_default()).collect();
         let secrets = config.providers.iter().flat_map(|provider| provider.secrets()).map(str::as_bytes);
-        let of_file = config::sha256(std::iter::once(text.as_bytes()).chain(secrets));
+        let guards = config.guards.iter().filter_map(|guard| Some(guard.secret.as_ref()?.expose_secret()));
+        let texts = std::iter::once(text.as_bytes())
+            .chain(secrets)
+            .chain(files.iter().map(Vec::as_slice))
+            .chain(guards);
+        let of_file = config::sha256(texts);
         let tokens = config.admin.iter().flat_map(|admin| &admin.tokens).map(|known| known.token.digest());
         let keys = config.declarations.keys.iter().map(|key| key.digest);
         let digests: Vec<_> = tokens.chain(keys).map(|digest| digest.to_hex()).collect();
@@ -142,6 +150,7 @@ impl Reload {
                 let next = InForce::of(text, &config);
                 if next.digest == self.in_force.digest && self.status.refused.is_none() {
                     self.gateway.metrics().reloads.inc();
+                    self.gateway.wake_credentials();
                     self.gateway.note_config(&self.status);
                     log::debug!("the configuration has not changed");
                     return ReloadOutcome::Unchanged;
@@ -226,7 +235,7 @@ fn read(file: &Path, options: &LoadOptions) -> Result<(String, Config), ConfigEr
 
 /// Returns the files whose changes are put into effect: the configuration, and the secrets to which it refers.
 fn watched(file: Option<&Path>, config: &Config) -> Vec<PathBuf> {
-    file.map(Path::to_owned).into_iter().chain(config.secret_files.iter().cloned()).collect()
+    file.map(Path::to_owned).into_iter().chain(config.watched.iter().cloned()).collect()
 }
 
 /// Returns what puts the new value of a setting into effect.

@@ -4,12 +4,15 @@ mod answer_head;
 pub(in crate::edge) mod betas;
 pub(in crate::edge) mod connection;
 mod endpoints;
+pub(in crate::edge) mod guard_service;
 mod http1;
+mod identity;
 mod idle;
 pub(in crate::edge) mod pace;
 pub(in crate::edge) mod reason;
 pub(in crate::edge) mod resolver;
 pub(in crate::edge) mod transport;
+pub(in crate::edge) mod tunnel;
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -21,9 +24,11 @@ use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy, Peer as _, P
 
 use crate::config::Timeouts;
 use crate::edge::upstream::endpoints::Endpoints;
+use crate::edge::upstream::identity::identify;
 use crate::edge::upstream::idle::{Idle, MAX_IDLE};
 use crate::edge::upstream::pace::Paces;
 use crate::edge::upstream::resolver::{Resolver, lookup_reason};
+use crate::edge::upstream::tunnel::Tunnel;
 use crate::edge::wire::quirks::{is_apart, keep_apart};
 use crate::failure::{Failure, Kind, Result};
 use crate::protocol::ProtocolId;
@@ -81,22 +86,34 @@ impl Upstream {
     /// Makes the connection data of a provider, and keeps the addresses that the `earlier` data contain.
     pub(in crate::edge) fn new(provider: Arc<Provider>, general: &Timeouts, earlier: Option<&Self>) -> Self {
         let url = &provider.base_url;
-        let known = earlier.filter(|earlier| earlier.resolver.are_of(&url.host, url.port));
+        let known = earlier.filter(|earlier| {
+            (&earlier.provider.base_url.host, earlier.provider.base_url.port) == (&url.host, url.port)
+        });
         let paces = known.map(|earlier| Arc::clone(&earlier.paces)).unwrap_or_default();
         let endpoints = known.map(|earlier| Arc::clone(&earlier.endpoints)).unwrap_or_default();
-        let resolver = known.map(|earlier| Arc::clone(&earlier.resolver));
-        let resolver = resolver.unwrap_or_else(|| Arc::new(Resolver::new(&url.host, url.port)));
+        let proxy = provider.connection.proxy.as_ref();
+        let (host, port) = proxy.map_or((&url.host, url.port), |proxy| (&proxy.host, proxy.port));
+        let resolver =
+            earlier.map(|earlier| &earlier.resolver).filter(|resolver| resolver.are_of(host, port));
+        let resolver = resolver.map_or_else(|| Arc::new(Resolver::new(host, port)), Arc::clone);
         let idle = known.filter(|earlier| earlier.is_reached_like(&provider));
         let idle = idle.map(|earlier| Arc::clone(&earlier.idle)).unwrap_or_default();
         let times = Times::of(&provider, general);
         let mut anywhere = HttpPeer::new((Ipv4Addr::UNSPECIFIED, url.port), url.tls, url.host.clone());
         anywhere.options = options(&provider, &times);
+        if let Some(proxy) = proxy {
+            anywhere.options.custom_l4 = Some(Arc::new(Tunnel::new(proxy, url, times.connect)));
+        }
+        identify(&mut anywhere, &provider.connection, url);
         Self { provider, times, paces, endpoints, resolver, idle, anywhere }
     }
 
     /// Whether a provider at the same host is connected to in the same way.
     fn is_reached_like(&self, provider: &Provider) -> bool {
-        self.provider.base_url.tls == provider.base_url.tls && self.provider.http == provider.http
+        let own = &self.provider;
+        own.base_url.tls == provider.base_url.tls
+            && own.http == provider.http
+            && own.connection == provider.connection
     }
 
     /// Takes an unused connection over HTTP/1 to a peer, unless it is asked apart from others.

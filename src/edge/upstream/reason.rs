@@ -4,9 +4,14 @@
 
 use pingora::{Error, ErrorType};
 
+use crate::edge::upstream::tunnel::TunnelFailure;
+
 /// Returns the reason of an error on the way to a provider. Its context may contain a malformed head, so only the
 /// error's name, the system's message and the reasons of TLS are used.
 pub(in crate::edge) fn reason(error: &Error) -> String {
+    if let Some(why) = error.root_cause().downcast_ref::<TunnelFailure>() {
+        return why.to_string();
+    }
     let name = match error.etype() {
         ErrorType::ConnectRefused => return "connection refused".to_owned(),
         ErrorType::ConnectTimedout => return "no connection in time".to_owned(),

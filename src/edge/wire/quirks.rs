@@ -151,14 +151,22 @@ pub(in crate::edge) fn is_stale(error: &Error, reused: bool) -> bool {
 /// upstreams/peer.rs, which counts the group in). *Here:* of the peer's group, no connection is in a pool, and none will be.
 /// *Test:* the one of [`is_stale`].
 pub(in crate::edge) fn keep_apart(peer: &mut HttpPeer) {
-    peer.group_key = GROUPS.fetch_add(1, Ordering::Relaxed);
+    peer.group_key = APART | GROUPS.fetch_add(1, Ordering::Relaxed);
     peer.options.idle_timeout = Some(Duration::ZERO);
 }
 
 /// Whether a peer is asked apart from others.
 pub(in crate::edge) fn is_apart(peer: &HttpPeer) -> bool {
-    peer.group_key != 0
+    peer.group_key & APART != 0
 }
+
+/// Returns the group of the peers that are reached in the same way, by a hash of that way. They share connections.
+pub(in crate::edge) fn group(hash: u64) -> u64 {
+    hash & !APART
+}
+
+/// The bit of the groups of peers that are asked apart from others.
+const APART: u64 = 1 << 63;
 
 static GROUPS: AtomicU64 = AtomicU64::new(1);
 

@@ -1,0 +1,109 @@
+//! The build of guards from their settings.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use secrecy::{ExposeSecret as _, SecretSlice};
+
+use crate::located::Located;
+use crate::protocol::ProtocolId;
+use crate::provider::{Auth, BaseUrl, Provider, ProviderSettings, TimeoutSettings};
+
+use super::build::{Build, NOT_READ};
+use super::guards::{Guard, GuardMoment, GuardSettings};
+
+impl Build<'_> {
+    /// Builds the guards that are right.
+    pub(super) fn guards(
+        &mut self,
+        settings: Vec<Located<GuardSettings>>,
+        variable: &impl Fn(&str) -> Option<String>,
+    ) -> Vec<Guard> {
+        let mut guards: Vec<Guard> = Vec::new();
+        for (number, Located { value: settings, place }) in settings.into_iter().enumerate() {
+            let setting = format!("guards[{number}]");
+            if guards.iter().any(|guard| *guard.name == *settings.name) {
+                self.report(place, format!("{setting}: the name '{}' is taken", settings.name));
+            }
+            let secret = match &settings.secret {
+                None => None,
+                Some(reference) => match self.secret(&format!("{setting}.secret"), reference, variable) {
+                    Some(secret) => Some(signing_key(secret.expose_secret())),
+                    None => continue,
+                },
+            };
+            match secret.transpose().and_then(|secret| guard(settings, secret)) {
+                Ok(guard) => guards.push(guard),
+                Err(why) => self.report(place, format!("{setting}: {why}")),
+            }
+        }
+        guards
+    }
+}
+
+fn guard(settings: GuardSettings, secret: Option<SecretSlice<u8>>) -> Result<Guard, String> {
+    let GuardSettings { name, url, at: GuardMoment::Request, send, models, timeout_ms, on_error, .. } =
+        settings;
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.is_empty() || name.len() > MAX_NAME_LEN || !name.chars().all(is_plain) {
+        let form = format!("write 1 to {MAX_NAME_LEN} letters, digits, `-`, `_` and `.`");
+        return Err(format!("'{name}' is no name for a guard: {form}"));
+    }
+    let timeout = timeout_ms.unwrap_or(DEFAULT_TIMEOUT_MS);
+    if timeout == 0 || timeout > MAX_TIMEOUT_MS {
+        return Err(format!("timeout_ms: write 1 to {MAX_TIMEOUT_MS}"));
+    }
+    BaseUrl::parse(&url).map_err(|why| format!("url {why}"))?;
+    let path = url.parse::<http::Uri>().map(|uri| uri.path().to_owned()).unwrap_or_default();
+    let seconds = timeout.div_ceil(1000);
+    let server = ProviderSettings {
+        base_url: Some(url.into()),
+        auth: Some(Auth::None),
+        protocols: Some(vec![ProtocolId::Chat]),
+        timeouts: TimeoutSettings {
+            connect: Some(seconds),
+            first_byte: Some(seconds),
+            silence: Some(seconds),
+            total: Some(seconds),
+        },
+        ..ProviderSettings::default()
+    };
+    let server = Provider::build(&format!("guard {name}"), &server, Vec::new(), Vec::new());
+    Ok(Guard {
+        name: name.into(),
+        server: Arc::new(server.map_err(|(_, why)| format!("url {why}"))?),
+        path,
+        view: send,
+        models,
+        timeout: Duration::from_millis(timeout),
+        fallback: on_error,
+        secret,
+    })
+}
+
+/// Returns the key of a secret in the form of Standard Webhooks, or of a plain text.
+fn signing_key(secret: &str) -> Result<SecretSlice<u8>, String> {
+    let key = match secret.strip_prefix("whsec_") {
+        Some(encoded) => STANDARD.decode(encoded).map_err(|_| "secret: what follows whsec_ is not base64")?,
+        None => secret.as_bytes().to_vec(),
+    };
+    // A secret that was not read is not judged.
+    if key.len() < MIN_SECRET_LEN && secret != NOT_READ {
+        return Err(format!(
+            "secret: it has fewer than {MIN_SECRET_LEN} bytes: make one with `openssl rand -hex 24`"
+        ));
+    }
+    Ok(key.into())
+}
+
+/// The longest name of a guard, in bytes.
+const MAX_NAME_LEN: usize = 64;
+
+/// The time for an answer, in milliseconds: by default, and at most. Chosen values: a call waits for it.
+const DEFAULT_TIMEOUT_MS: u64 = 500;
+const MAX_TIMEOUT_MS: u64 = 10_000;
+
+/// The fewest bytes of a secret for signatures (Standard Webhooks).
+const MIN_SECRET_LEN: usize = 24;
