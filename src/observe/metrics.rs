@@ -323,7 +323,7 @@ mod tests {
             });
             let whole = (0..200).all(|_| {
                 let page = String::from_utf8(metrics.render()).unwrap();
-                page.contains("crossmodel_model_targets_available{model=\"m\"} 20")
+                page.contains("_model_targets_available{model=\"m\"} 20")
             });
             done.store(true, Ordering::Relaxed);
             assert!(whole);

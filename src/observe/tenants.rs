@@ -10,7 +10,6 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
 use crate::auth::{CallCounts, CallOutcome, CallTotals, Grant};
-use crate::store;
 
 use super::maker::Maker;
 
@@ -167,8 +166,8 @@ impl TenantMetrics {
                 &["account", "key"],
             )?,
             expiries: make.gauges(
-                "crossmodel_key_expires_in_days",
-                "Whole days until a key expires.",
+                "crossmodel_key_not_after_timestamp_seconds",
+                "Time at which a key expires.",
                 &["key"],
             )?,
             counts: Mutex::default(),
@@ -205,13 +204,11 @@ impl TenantMetrics {
         shown.extend(wanted);
     }
 
-    /// Sets the days until these keys expire, and removes those of all others.
+    /// Sets the times at which these keys expire, and removes those of all others.
     fn set_expiries<'k>(&self, keys: impl Iterator<Item = &'k Grant>, shown: &mut HashSet<String>) {
-        let now = store::now();
         let mut before = std::mem::take(shown);
         for (key, expires) in keys.filter_map(|key| Some((key, key.expires?))) {
-            let days = expires.saturating_sub(now).div_euclid(SECONDS_PER_DAY);
-            self.expiries.with_label_values(&[key.id.as_str()]).set(days);
+            self.expiries.with_label_values(&[key.id.as_str()]).set(expires);
             before.remove(&key.id);
             shown.insert(key.id.clone());
         }
@@ -298,8 +295,6 @@ impl<'s> Shown<'s> {
 fn dollars(nano: u64) -> f64 {
     nano as f64 / 1e9
 }
-
-const SECONDS_PER_DAY: i64 = 86_400;
 
 /// The accounts that have series unless the settings say otherwise.
 const DEFAULT_ACCOUNTS: usize = 100;
@@ -435,19 +430,20 @@ mod tests {
     }
 
     #[test]
-    fn the_days_until_watched_keys_expire_are_told() {
+    fn the_times_at_which_watched_keys_expire_are_told() {
         let tenants = Tenants::new();
-        let expires = Some(store::now() + 10 * SECONDS_PER_DAY + 60);
+        let expires = Some(1_800_000_000);
         let key = |id: &str, watch| Arc::new(Key { watch, expires, ..Key::sample(id, "a") });
-        let days = |keys: &[Grant]| {
+        let times = |keys: &[Grant]| {
             tenants.collect(keys, MetricsSettings::default());
             let families = tenants.registry.gather();
-            let family = families.iter().find(|family| family.name().ends_with("expires_in_days"));
+            let family =
+                families.iter().find(|family| family.name().ends_with("not_after_timestamp_seconds"));
             let series = family.iter().flat_map(|family| family.get_metric());
             series.map(|series| series.get_gauge().get_value()).collect::<Vec<_>>()
         };
-        assert_eq!(days(&[key("k1", true), key("k2", false)]), [10.0]);
-        assert!(days(&[key("k2", false)]).is_empty());
+        assert_eq!(times(&[key("k1", true), key("k2", false)]), [1_800_000_000.0]);
+        assert!(times(&[key("k2", false)]).is_empty());
     }
 
     #[test]

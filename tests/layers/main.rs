@@ -25,7 +25,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("auth", &["failure", "money", "repeated", "store"]),
     ("limit", &["auth", "failure"]),
     ("meter", &["auth", "canon", "money", "private", "repeated", "store"]),
-    ("observe", &["auth", "canon", "limit", "meter", "private", "repeated", "store"]),
+    ("observe", &["auth", "canon", "limit", "meter", "private", "repeated"]),
     (
         "route",
         &[
