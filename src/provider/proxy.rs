@@ -45,7 +45,12 @@ impl Proxy {
             return Err("has no host".to_owned());
         }
         let authorization = user.map(basic).transpose()?;
-        Ok(Self { host: host.to_owned(), port: authority.port_u16().unwrap_or(DEFAULT_PORT), authorization })
+        let port = match authority.port_u16() {
+            Some(port) => port,
+            None if authority.as_str() == authority.host() => DEFAULT_PORT,
+            None => return Err("has no valid port".to_owned()),
+        };
+        Ok(Self { host: host.to_owned(), port, authorization })
     }
 
     /// Returns what only the gateway and the proxy may know.
