@@ -1,5 +1,6 @@
 //! Prometheus metrics. Every label has a bounded set of values: a name that a caller made up is never one.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder};
@@ -13,7 +14,7 @@ use super::ledger::LedgerMetrics;
 use super::maker::Maker;
 use super::process::ProcessMetrics;
 use super::requests::RequestMetrics;
-use super::snapshot::MetricsSnapshot;
+use super::snapshot::{MetricsSnapshot, TargetTotals};
 use super::target::{TargetMetrics, TargetState, Targets};
 
 /// All metrics of one gateway.
@@ -200,6 +201,12 @@ impl Metrics {
             first_byte: self.requests.call_first_bytes(),
             duration: self.requests.call_durations(),
         }
+    }
+
+    /// Returns the attempts at each target since the process began, by model and provider.
+    #[must_use]
+    pub fn target_totals(&self) -> BTreeMap<(String, String), TargetTotals> {
+        self.targets.totals()
     }
 
     /// Returns all metrics in the Prometheus text format.

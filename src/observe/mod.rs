@@ -25,6 +25,6 @@ pub use log::{dropped as log_dropped, start as start_log};
 pub use metrics::Metrics;
 pub use process::ProcessMetrics;
 pub use recent::{FailedRequest, FailedTry, FailureList, RecentFailures};
-pub use snapshot::{HistogramSnapshot, MetricsSnapshot, ModelUsage};
+pub use snapshot::{HistogramSnapshot, MetricsSnapshot, ModelUsage, TargetTotals};
 pub use target::{Attempt, TargetMetrics, TargetState, Tried};
 pub use trace::{Trace, Tracer};

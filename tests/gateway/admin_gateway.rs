@@ -173,6 +173,8 @@ fn failures_and_refusals_are_listed_apart() {
     assert_eq!(unknown.status, 401);
     let list = || read(&gateway, "/failures");
     assert!(eventually(SOON, || !member(&list(), "failed.0.status").is_empty()));
+    let target = read(&gateway, TARGET);
+    assert_eq!(members(&target, &["last_10m.requests", "last_10m.error_share"]), ["1", "1.0"], "{target}");
     let names = [
         "failed.0.status",
         "failed.0.model",

@@ -33,10 +33,10 @@ const LAYERS: &[(&str, &[&str])] = &[
             "repeated",
         ],
     ),
-    ("admin", &["auth", "config", "meter", "money", "observe", "route", "store"]),
     ("console", &["auth", "limit", "meter", "money", "observe", "repeated", "route"]),
     ("translate", &["canon", "failure", "json", "protocol", "sse"]),
     ("config", &["auth", "demo", "located", "meter", "observe", "private", "protocol", "provider", "route"]),
+    ("admin", &["auth", "config", "meter", "money", "observe", "route", "store"]),
     (
         "edge",
         &[

@@ -176,6 +176,7 @@ fn target() -> Value {
         "object": "target", "id": TARGET, "model": "openai/gpt-5", "provider": "azure-eu", "upstream_model": "gpt-5",
         "state": "closed", "since": null, "reason": null, "last_failure": null, "next_trial_at": null,
         "rested": null, "failures": 0, "in_flight": 3, "weight": 1, "priority": 0,
+        "last_10m": { "requests": 212, "error_share": 0.31, "first_byte_ms": { "p50": 410.0, "p95": 1_900.0 } },
     })
 }
 

@@ -27,7 +27,7 @@ pub struct KeyActivity {
 /// A limit, and its use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LimitUse {
-    /// What is used of it now.
+    /// The part of it that is used now.
     pub used: u64,
     /// The limit; `null`: unlimited.
     pub limit: Option<u64>,

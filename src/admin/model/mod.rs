@@ -25,7 +25,7 @@ pub use key::{Key, KeyLookup, KeyPatch, KeyState, NewKey, Rotation, SecretView};
 pub use list::{ErrorBody, ErrorDetail, ErrorObject, List};
 pub use members::{Origin, Tags};
 pub use status::{Condition, ConditionStatus, Instance, Model, ModelTarget, Status};
-pub use target::{NewRest, Target};
+pub use target::{NewRest, Quantiles, RecentAttempts, Target};
 pub use time::{Moment, Period};
 pub use token::{NewToken, Token};
 pub use usage::UsageList;

@@ -18,6 +18,28 @@ pub struct Target {
     /// Its state.
     #[serde(flatten)]
     pub snapshot: TargetSnapshot,
+    /// The attempts of the last ten minutes.
+    pub last_10m: RecentAttempts,
+}
+
+/// The attempts at a target in some time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, JsonSchema)]
+pub struct RecentAttempts {
+    /// Their number.
+    pub requests: u64,
+    /// The part of them that failed, from 0 to 1.
+    pub error_share: f64,
+    /// Milliseconds from the start of an attempt to the first byte of its answer.
+    pub first_byte_ms: Quantiles,
+}
+
+/// The median and the 95th percentile; `null` if there is nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, JsonSchema)]
+pub struct Quantiles {
+    /// The median.
+    pub p50: Option<f64>,
+    /// The 95th percentile.
+    pub p95: Option<f64>,
 }
 
 /// An order that a target gets no new calls for a while.
@@ -52,8 +74,10 @@ impl Checked for NewRest {
 /// The longest rest of a target.
 const MAX_REST_SECONDS: i64 = 30 * 86_400;
 
-impl From<TargetSnapshot> for Target {
-    fn from(snapshot: TargetSnapshot) -> Self {
-        Self { object: "target".to_owned(), snapshot }
+impl Target {
+    /// Makes the object of a target.
+    #[must_use]
+    pub fn new(snapshot: TargetSnapshot, last_10m: RecentAttempts) -> Self {
+        Self { object: "target".to_owned(), snapshot, last_10m }
     }
 }

@@ -1,6 +1,6 @@
 //! The facts about the process that its own tasks find out, for operators.
 
-/// What is known of the process.
+/// The facts that are known of the process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::edge) struct ProcessFacts {
     /// Whether the process accepts clients' connections, or has begun to.

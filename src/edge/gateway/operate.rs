@@ -1,9 +1,9 @@
 //! The parts of the gateway that operators see and set.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::meter::HoldRefusal;
-use crate::observe::FailureList;
+use crate::observe::{FailureList, TargetTotals};
 use crate::route::{Catalog, TargetRest};
 
 use super::Gateway;
@@ -70,5 +70,10 @@ impl Gateway {
     /// Returns the days for which the audit log is kept.
     pub(in crate::edge) fn audit_days(&self) -> u32 {
         self.0.snapshot.load().audit_days
+    }
+
+    /// Returns the attempts at each target since the process began, by model and provider.
+    pub(in crate::edge) fn target_totals(&self) -> BTreeMap<(String, String), TargetTotals> {
+        self.0.metrics.target_totals()
     }
 }

@@ -13,7 +13,6 @@ use crate::auth::{Aliases, BudgetOwner, Grant, Period};
 use crate::edge::respond::answer::Local;
 use crate::failure::{Failure, Kind, Result};
 use crate::meter::{Books, BudgetState, Ledger, UsageReport, Wallet};
-use crate::money::Amount;
 use crate::store::StoreError;
 
 /// The currency of all amounts.
@@ -94,7 +93,7 @@ impl SharedBooks {
 impl OwnBudget {
     fn new(of: &'static str, state: BudgetState) -> Self {
         let BudgetState { period, is_hard, limit, spent, held, resets_at, .. } = state;
-        let [limit_usd, spent_usd, held_usd] = [limit, spent, held].map(|amount: Amount| amount.to_string());
+        let [limit_usd, spent_usd, held_usd] = [limit, spent, held].map(|amount| amount.to_string());
         Self { of, period, hard: is_hard, limit_usd, spent_usd, held_usd, resets_at }
     }
 }

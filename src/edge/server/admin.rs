@@ -123,11 +123,16 @@ impl Sampler {
         let mut ticks = tokio::time::interval(SAMPLING);
         // After a delay, samples must not be made up for: a burst of them would show something that never was.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut samples = 0_u32;
         loop {
             ticks.tick().await;
             self.gateway.sample(&self.console);
             // The times of changes are right although nobody asks.
             self.view.conditions();
+            if samples.is_multiple_of(SAMPLES_PER_MINUTE) {
+                self.view.note_attempts();
+            }
+            samples = samples.wrapping_add(1);
         }
     }
 }
@@ -181,6 +186,9 @@ const TEXT: &str = "text/plain; charset=utf-8";
 
 /// The interval between two samples.
 const SAMPLING: Duration = Duration::from_secs(1);
+
+/// The samples of a minute.
+const SAMPLES_PER_MINUTE: u32 = 60;
 
 /// The time that the store may take. The other figures do not wait for it any longer.
 const PATIENCE: Duration = Duration::from_secs(1);

@@ -18,6 +18,7 @@ pub(in crate::edge) mod reload_requests;
 pub(in crate::edge) mod remote;
 pub(in crate::edge) mod rests;
 pub(in crate::edge) mod running;
+pub(in crate::edge) mod target_history;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -118,7 +118,7 @@ impl Reload {
         if self.load(trigger) == ReloadOutcome::Unchanged {
             return;
         }
-        let actor = Actor::configuration(self.file.as_deref().unwrap_or(Path::new("")));
+        let actor = Actor::configuration(self.file.as_deref().unwrap_or_else(|| Path::new("")));
         let noted = Operations::open(&self.data).and_then(|store| store.note_reload(&actor, &self.status));
         if let Err(error) = noted {
             log::error!("audit: {error}");

@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::admin::{OperationResult, Operations};
+use crate::admin::{OperationError, OperationResult, Operations};
 use crate::edge::gateway::Gateway;
-use crate::repeated::RepeatedLine;
 
 /// Puts the orders of the store into effect.
 ///
@@ -30,6 +29,8 @@ pub(in crate::edge) fn follow_first(gateway: &Gateway, data: &Path) -> Operation
 /// Puts the orders of the store into effect until the process ends.
 pub(in crate::edge) async fn follow(gateway: Gateway, data: PathBuf) {
     let mut idle = None;
+    // One line tells that the store fails, however long it does.
+    let mut is_failing = false;
     let mut looks = 0_u32;
     loop {
         sleep(INTERVAL).await;
@@ -48,9 +49,12 @@ pub(in crate::edge) async fn follow(gateway: Gateway, data: PathBuf) {
             Ok(operations)
         };
         match tokio::task::spawn_blocking(look).await {
-            Ok(Ok(operations)) => idle = Some(operations),
-            Ok(Err::<_, crate::admin::OperationError>(error)) => {
-                UNREADABLE.write(log::Level::Error, format_args!("store: {error}"));
+            Ok(Ok(operations)) => (idle, is_failing) = (Some(operations), false),
+            Ok(Err(OperationError { message, .. })) => {
+                if !is_failing {
+                    log::error!("the store cannot be looked at: {message}");
+                }
+                is_failing = true;
             }
             Err(_) => {}
         }
@@ -62,6 +66,3 @@ const INTERVAL: Duration = Duration::from_millis(500);
 
 /// The looks after each of which some old rows of the audit log are removed: a minute.
 const LOOKS_PER_PRUNING: u32 = 120;
-
-/// The line about orders that cannot be read.
-static UNREADABLE: RepeatedLine = RepeatedLine::new();

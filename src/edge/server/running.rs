@@ -13,8 +13,9 @@ use crate::config::{Config, ConfigStatus};
 use crate::edge::gateway::Gateway;
 use crate::edge::server::conditions::Conditions;
 use crate::edge::server::reload_requests::{ReloadOutcome, ReloadRequests};
+use crate::edge::server::target_history::TargetHistory;
 use crate::observe::FailureList;
-use crate::route::{Catalog, TargetRest};
+use crate::route::{Catalog, TargetRest, TargetSnapshot};
 
 /// A gateway and the facts of its process.
 #[derive(Debug)]
@@ -26,6 +27,7 @@ pub(in crate::edge) struct RunningGateway {
     started: Instant,
     started_at: Moment,
     conditions: Conditions,
+    history: TargetHistory,
 }
 
 impl RunningGateway {
@@ -44,12 +46,18 @@ impl RunningGateway {
             started: Instant::now(),
             started_at: Moment::now(),
             conditions: Conditions::default(),
+            history: TargetHistory::default(),
         }
     }
 
     /// Returns the data folder.
     pub(in crate::edge) fn data(&self) -> &Path {
         &self.data
+    }
+
+    /// Notes the attempts at targets so far. It is to be called once a minute.
+    pub(in crate::edge) fn note_attempts(&self) {
+        self.history.add(self.gateway.target_totals());
     }
 
     /// Returns the conditions, and notes the times at which they have changed.
@@ -89,7 +97,12 @@ impl GatewayView for RunningGateway {
     }
 
     fn targets(&self) -> Vec<Target> {
-        self.gateway.target_snapshots().into_iter().map(Target::from).collect()
+        let recent = self.history.recent(self.gateway.target_totals());
+        let target = |snapshot: TargetSnapshot| {
+            let of = (snapshot.model.clone(), snapshot.provider.clone());
+            Target::new(snapshot, recent.get(&of).copied().unwrap_or_default())
+        };
+        self.gateway.target_snapshots().into_iter().map(target).collect()
     }
 
     fn has_target(&self, target: &str) -> bool {
