@@ -1,6 +1,7 @@
 //! The command line. All its changes to keys also work while a gateway runs on the same folder.
 
 mod accounts;
+mod backup;
 mod banner;
 mod budgets;
 mod check;

@@ -11,6 +11,7 @@ use crossmodel::admin::{Code, OperationError, Operations};
 use crossmodel::auth::{Store, StoreError};
 use crossmodel::store::{self, StoreState};
 
+use super::backup;
 use super::failure::CommandError;
 use super::table::{OutputFormat, print, table};
 
@@ -76,7 +77,7 @@ impl StoreCommand {
         match self {
             Self::Create(format) => create(folder, *format, out),
             Self::Info(format) => info(folder, *format, out),
-            Self::Backup(backup) => backup.run(folder, out),
+            Self::Backup(arguments) => arguments.run(folder, out),
             Self::Vacuum(format) => vacuum(folder, *format, out),
         }
     }
@@ -84,7 +85,7 @@ impl StoreCommand {
 
 impl BackupArguments {
     fn run(&self, folder: &Path, out: &mut dyn Write) -> Result<(), CommandError> {
-        let bytes = store::back_up(folder, &self.path)?;
+        let bytes = backup::back_up(folder, &self.path)?;
         match self.format.json {
             true => {
                 let made = BackupOutput { path: self.path.clone(), bytes: Some(bytes), time: Moment::now() };
@@ -109,7 +110,7 @@ fn info(folder: &Path, format: OutputFormat, out: &mut dyn Write) -> Result<(), 
         StoreState::Damaged(_) => "damaged",
     };
     let bytes = store::files(folder).filter_map(|file| Some(file.metadata().ok()?.len())).sum();
-    let last = store::last_backup(folder);
+    let last = backup::last_backup(folder);
     let last_backup = last.map(|last| BackupOutput { path: last.path, bytes: None, time: Moment(last.time) });
     let gateways = store::gateways(folder).into_iter().collect();
     let info = StoreInfo { data: folder, state, bytes, keys, gateways, last_backup };
@@ -134,7 +135,7 @@ fn vacuum(folder: &Path, format: OutputFormat, out: &mut dyn Write) -> Result<()
         let message = format!("gateway {process} uses {}: stop it first", folder.display());
         return Err(OperationError::new(Code::Conflict, message).into());
     }
-    let (bytes_before, bytes_after) = store::vacuum(folder)?;
+    let (bytes_before, bytes_after) = backup::vacuum(folder)?;
     match format.json {
         true => print(&VacuumOutput { data: folder, bytes_before, bytes_after }, out),
         false => Ok(writeln!(out, "{}: {bytes_before} bytes before, {bytes_after} now", folder.display())?),

@@ -31,7 +31,7 @@ pub(super) struct UsageArguments {
     /// The end, which does not belong to it. Default: the end of this month.
     #[arg(long, value_name = "TIME")]
     to: Option<Moment>,
-    /// What has rows of its own, with commas: `account`, `key`, `model`, `provider`, and one of `hour`, `day` and `month`.
+    /// The facts that have rows of their own, with commas: `account`, `key`, `model`, `provider`, and one of `hour`, `day` and `month`.
     #[arg(long, value_name = "FACTS")]
     by: Option<String>,
     /// Prints comma-separated values with a line of names.
@@ -82,7 +82,7 @@ impl UsageArguments {
     pub(super) fn run(&self, client: &Client, quiet: bool, out: &mut dyn Write) -> Result<(), CommandError> {
         let is_plain =
             self.from.or(self.to).is_none() && self.by.is_none() && self.model.is_none() && !self.csv;
-        let account = self.account.as_deref().or(is_plain.then_some(DEFAULT_ACCOUNT));
+        let account = self.account.as_deref().or_else(|| is_plain.then_some(DEFAULT_ACCOUNT));
         if let Some(account) = account {
             let _: Account = client.get(&object_path("/accounts", account))?;
         }

@@ -4,7 +4,6 @@
 //! and write. A commit is on the disk when it returns.
 
 mod access;
-mod backup;
 mod control;
 mod gateways;
 mod modes;
@@ -24,7 +23,6 @@ use crate::money::Amount;
 use crate::private;
 
 pub use access::is_reachable;
-pub use backup::{LastBackup, back_up, last_backup, vacuum};
 pub use control::{CONTROL, ControlName, SocketPath, control_sockets};
 pub use gateways::{JOURNALS, gateways};
 
@@ -157,6 +155,13 @@ pub fn open_to_read(folder: &Path) -> Result<Connection, StoreError> {
 }
 
 /// Opens the store in a data folder only to read it, whatever version has made it.
+///
+/// # Errors
+/// Fails if there is no store, or it cannot be read.
+pub fn open_any_to_read(folder: &Path) -> Result<Connection, StoreError> {
+    opened_to_read(folder).map_err(|error| explained(folder, error))
+}
+
 fn opened_to_read(folder: &Path) -> Result<Connection, StoreError> {
     // The log of a gateway that has died is left to the next one; SQLite would put it into the database.
     let has_log = files(folder).nth(1).is_some_and(|log| log.exists());

@@ -200,7 +200,7 @@ def _():
         told = [row["action"] for row in rows if row["actor"] == "token:ops"]
         assert told == ["account.create", "account.budgets", "key.create", "key.rotate"], told
         (day,) = operator.command("usage", "--account", "team", "--by", "day", "--json").json()["data"]
-        assert (day["requests"], day["cost_usd"]) == (CALLS, "5.00"), day
+        assert (day["successes"], day["cost_usd"]) == (CALLS, "5.00"), day
         plain = operator.command("usage", "--account", "team")
         assert plain.code == 0 and "5.00" in plain.out, plain
         assert operator.command("status").code == 0 and operator.command("config", "status").code == 0

@@ -10,6 +10,7 @@ use crossmodel::meter::Books;
 use crossmodel::private::{self, Exposure, exposure};
 use crossmodel::store::{self, StoreState};
 
+use super::super::backup::last_backup;
 use super::finding::{CheckState, DoctorFinding};
 
 /// Checks a data folder.
@@ -152,7 +153,7 @@ fn store(subject: &str, folder: &Path) -> Vec<DoctorFinding> {
 
 /// Tells the age of the latest backup.
 fn backup(subject: &str, folder: &Path) -> DoctorFinding {
-    let message = match store::last_backup(folder) {
+    let message = match last_backup(folder) {
         Some(last) => {
             let hours = (store::now() - last.time).max(0) / 3_600;
             format!("{} days and {} hours old: {}", hours / 24, hours % 24, last.path.display())

@@ -211,15 +211,16 @@ impl Life {
         // Who is told that the gateway is ready may call it.
         let clients = services.start(self.clients, self.threads, &table, stopping);
         self.gateway.note_serving();
+        // Commands find the gateway as soon as it says that it is ready.
+        let (stop_control, control_stopping) = watch::channel(false);
+        let control = ControlSocket::open(&self.data, &self.address)
+            .map(|socket| services.spawn("control", socket.serve(self.api.clone(), control_stopping)));
         // Operators may look until the last call is over.
         let (stop_admin, admin_stopping) = watch::channel(false);
         let admin = self.admin.take().map(|(admin, sampler)| {
             tokio::spawn(sampler.run());
             services.start(admin, 1, &table, admin_stopping)
         });
-        let (stop_control, control_stopping) = watch::channel(false);
-        let control = ControlSocket::open(&self.data, &self.address)
-            .map(|socket| services.spawn("control", socket.serve(self.api.clone(), control_stopping)));
         tokio::spawn(watch_disk(self.gateway.clone(), self.data.clone()));
         tokio::spawn(ranking::rank_accounts(self.gateway.clone(), self.data.clone()));
         tokio::spawn(look_after_upstreams(self.gateway.clone()));

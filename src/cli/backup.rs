@@ -1,4 +1,4 @@
-//! Copies of a store, made while gateways use it.
+//! Copies of a store, which are made while gateways use it, and its size on the disk.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
@@ -8,17 +8,17 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
 
-use crate::private;
-
-use super::{FILE, LOCK_TIMEOUT, StoreError, explained, now, opened_to_read};
+use crossmodel::auth::StoreError;
+use crossmodel::private;
+use crossmodel::store::{self, FILE};
 
 /// The latest copy that was made of a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LastBackup {
+pub(super) struct LastBackup {
     /// Its time, in seconds since the epoch.
-    pub time: i64,
+    pub(super) time: i64,
     /// Its path.
-    pub path: PathBuf,
+    pub(super) path: PathBuf,
 }
 
 /// Copies the store in a data folder into a new file, as it is at one moment. Gateways continue meanwhile. Returns the
@@ -26,11 +26,11 @@ pub struct LastBackup {
 ///
 /// # Errors
 /// Fails if there is such a file already, if the copy cannot be written, or if it is damaged.
-pub fn back_up(folder: &Path, to: &Path) -> Result<u64, StoreError> {
+pub(super) fn back_up(folder: &Path, to: &Path) -> Result<u64, StoreError> {
     if to.symlink_metadata().is_ok() {
         return Err(StoreError::Exists(format!("a file {}", to.display())));
     }
-    let source = opened_to_read(folder).map_err(|error| explained(folder, error))?;
+    let source = store::open_any_to_read(folder)?;
     let mut part = to.as_os_str().to_owned();
     part.push(".part");
     let part = PathBuf::from(part);
@@ -49,8 +49,7 @@ pub fn back_up(folder: &Path, to: &Path) -> Result<u64, StoreError> {
 }
 
 /// Returns the latest copy that [`back_up`] has made of the store in a data folder.
-#[must_use]
-pub fn last_backup(folder: &Path) -> Option<LastBackup> {
+pub(super) fn last_backup(folder: &Path) -> Option<LastBackup> {
     let text = fs::read_to_string(folder.join(NOTE)).ok()?;
     let (time, path) = text.trim_end().split_once(' ')?;
     Some(LastBackup { time: time.parse().ok()?, path: PathBuf::from(path) })
@@ -61,8 +60,8 @@ pub fn last_backup(folder: &Path) -> Option<LastBackup> {
 ///
 /// # Errors
 /// Fails if the store is used or cannot be written.
-pub fn vacuum(folder: &Path) -> Result<(u64, u64), StoreError> {
-    let connection = super::open(folder)?;
+pub(super) fn vacuum(folder: &Path) -> Result<(u64, u64), StoreError> {
+    let connection = store::open(folder)?;
     let size = || Ok::<_, io::Error>(fs::metadata(folder.join(FILE))?.len());
     connection.pragma_update(None, "wal_checkpoint", "truncate")?;
     let before = size()?;
@@ -108,8 +107,8 @@ fn step(source: &Connection, copy: &mut Connection) -> Result<(), StoreError> {
 fn note(folder: &Path, to: &Path) {
     let path = std::path::absolute(to).unwrap_or_else(|_| to.to_owned());
     let file = folder.join(NOTE);
-    let noted =
-        private::create(&file).and_then(|()| fs::write(&file, format!("{} {}\n", now(), path.display())));
+    let noted = private::create(&file)
+        .and_then(|()| fs::write(&file, format!("{} {}\n", store::now(), path.display())));
     if let Err(error) = noted {
         log::warn!("{}: {error}", file.display());
     }
@@ -117,6 +116,9 @@ fn note(folder: &Path, to: &Path) {
 
 /// The file that names the latest copy.
 const NOTE: &str = "last-backup";
+
+/// The time for which a locked store is waited for.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// All pages, for SQLite.
 const ALL_PAGES: i32 = -1;
@@ -128,8 +130,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 mod tests {
     use std::os::unix::fs::MetadataExt as _;
 
+    use crossmodel::store::{StoreState, inspect, open};
+
     use super::*;
-    use crate::store::{StoreState, inspect, open};
 
     #[test]
     fn a_copy_is_whole_and_private_while_the_store_is_written() {
