@@ -1,10 +1,9 @@
 //! The log of all requests, which is opened again after its file was renamed, and whose settings may change.
 
-use std::fs::File;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -125,9 +124,7 @@ impl OpenLog {
             Destination::Off => (None, None),
             Destination::Stdout => (Some(LineSink::of(WRITER, &io::stdout())?), None),
             Destination::File(path) => {
-                let file = open(path).map_err(|error| {
-                    io::Error::new(error.kind(), format!("{} cannot be opened: {error}", path.display()))
-                })?;
+                let file = private::log(path)?;
                 let metadata = file.metadata()?;
                 let identity = (metadata.dev(), metadata.ino());
                 (Some(LineSink::new(WRITER, file)?), Some(identity))
@@ -214,17 +211,13 @@ impl AccessLog {
     }
 }
 
-fn open(path: &Path) -> io::Result<File> {
-    let file = private::options().create(true).append(true).open(path)?;
-    private::close_to_others(&file);
-    Ok(file)
-}
-
 /// The name of the thread.
 const WRITER: &str = "access-log";
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]
