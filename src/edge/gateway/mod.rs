@@ -123,12 +123,16 @@ impl Gateway {
         let ledger = Ledger::open(&config.data).map_err(|e| failed("data", &e))?;
         let metrics = Arc::new(Metrics::new().map_err(|e| failed("metrics", &e))?);
         ledger.watch_commits(metrics.ledger.commits());
+        let content = ContentLog::default();
+        content.reopen(config.content_log.as_deref()).map_err(|e| failed("content_log", &e))?;
+        let access = AccessLog::open(&config.access_log).map_err(|e| failed("access_log", &e))?;
+        let tracer = Tracer::from_env().map_err(|e| failed("OTEL_*", &e))?;
+        let books = SharedBooks::open(&config.data).map_err(|e| failed("data", &e))?;
+        // A gateway that cannot start leaves the keys of others alone.
         let declared = DeclaredStore::open(config)?;
         let key_table = KeyTable::open(&config.data).map_err(|e| failed("data", &e))?;
         ledger.write_uses(key_table.uses());
         let tenants = Arc::new(Tenants::new(key_table.shared_secret()));
-        let content = ContentLog::default();
-        content.reopen(config.content_log.as_deref()).map_err(|e| failed("content_log", &e))?;
         Ok(Self(Arc::new(Shared {
             snapshot: ArcSwap::from_pointee(Snapshot::new(config, &metrics, &tenants, None)),
             key_table,
@@ -141,16 +145,16 @@ impl Gateway {
             config: ArcSwap::default(),
             draining: AtomicBool::new(false),
             facts: Mutex::default(),
-            books: SharedBooks::open(&config.data).map_err(|e| failed("data", &e))?,
+            books,
             rests: RestOrders::default(),
             path_advice: PathAdvice::default(),
             quotas: Quotas { limiter: Limiter::new(), ledger },
             metrics,
-            tracer: Tracer::from_env().map_err(|e| failed("OTEL_*", &e))?,
+            tracer,
             connector: Connector::new(),
             recent: RecentFailures::default(),
             content,
-            access: AccessLog::open(&config.access_log).map_err(|e| failed("access_log", &e))?,
+            access,
         })))
     }
 
