@@ -43,7 +43,9 @@ pub(super) fn table(
     out: &mut dyn Write,
 ) -> Result<(), CommandError> {
     let headings: Vec<String> = headings.iter().map(ToString::to_string).collect();
-    let all = || std::iter::once(&headings).chain(rows);
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| visible(cell)).collect()).collect();
+    let all = || std::iter::once(&headings).chain(&rows);
     let width =
         |column: usize| all().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
     for row in all() {
@@ -54,4 +56,23 @@ pub(super) fn table(
         writeln!(out, "{}", line.trim_end())?;
     }
     Ok(())
+}
+
+/// Replaces the characters by which a text would command a terminal, or seem to be another line.
+fn visible(cell: &str) -> String {
+    cell.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_stays_in_its_line_and_commands_no_terminal() {
+        let mut out = Vec::new();
+        let row = |cells: [&str; 2]| cells.map(str::to_owned).to_vec();
+        table(&["A", "B"], &[row(["é\u{1b}[2J\u{9b}31m", "x\ny"]), row(["a", "b"])], &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(text, "A          B\né\u{fffd}[2J\u{fffd}31m  x\u{fffd}y\na          b\n");
+    }
 }
