@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::admin_api::{ADMIN, READER, operators, refusal, send, start, start_with};
+use crate::admin_api::{ADMIN, READER, bearer, operators, refusal, send, start, start_with};
 use crate::support::{Client, Gateway, Mock, PROTOCOLS, config, eventually, json, member, post, request};
 
 const SOON: Duration = Duration::from_secs(5);
@@ -304,6 +304,38 @@ fn tokens_of_the_file_have_accounts_too() {
     assert_eq!(send(&gateway, ("GET", "/accounts/default"), PORTAL, "").status, 404);
     let tokens = send(&gateway, ("GET", "/tokens"), ADMIN, "").body;
     assert!(tokens.contains(r#""accounts":["search"]"#), "{tokens}");
+}
+
+/// A file with a token for metrics, and these tokens.
+fn with_metrics_token(tokens: &str) -> Gateway {
+    let operators = operators().replace("  tokens:", "  token: env:METRICS_TOKEN\n  tokens:");
+    let config = format!("providers: {{demo: {{}}}}\n{operators}{tokens}");
+    Gateway::start_with(&config, &[], &[("METRICS_TOKEN", "a-token-for-metrics-and-the-console-0004")])
+}
+
+#[test]
+fn figures_of_all_accounts_are_for_credentials_of_all_accounts() {
+    use sha2::{Digest as _, Sha256};
+    let digest: String = Sha256::digest(PORTAL.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let portal = format!("    - {{name: portal, role: keys, sha256: {digest}, accounts: [search]}}\n");
+    let gateway = with_metrics_token(&portal);
+    for path in ["/metrics", "/console.json"] {
+        let status = |token| crate::support::get(gateway.admin, path, &bearer(token)).status;
+        assert_eq!([READER, ADMIN, PORTAL].map(status), [200, 200, 401], "{path}");
+    }
+}
+
+#[test]
+fn credentials_cannot_be_guessed_at_the_console_either() {
+    let gateway = with_metrics_token("");
+    let status = |path: &str, token: &str| crate::support::get(gateway.admin, path, &bearer(token)).status;
+    let wrong: Vec<_> = (0..24).map(|n| status(["/metrics", "/console.json"][n % 2], "wrong")).collect();
+    assert_eq!(wrong.iter().filter(|status| **status == 401).count(), 20, "{wrong:?}");
+    assert!(wrong.ends_with(&[429; 4]), "{wrong:?}");
+    assert_eq!(refusal(&send(&gateway, ("GET", "/status"), "wrong", "")).0, 429, "it is the same count");
+    assert_eq!(status("/metrics", READER), 429, "or a guess could be told from the others");
+    let open = |path: &str| crate::support::get(gateway.admin, path, "").status;
+    assert_eq!((open("/"), open("/healthz"), open("/metrics")), (200, 200, 401));
 }
 
 #[test]
