@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::failure::{Failure, Kind};
 use crate::money::Amount;
 
-use super::{Aliases, Budget, Digest};
+use super::{Aliases, Budget, Digest, Tags};
 
 /// Whether something is in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -47,6 +47,8 @@ pub struct Key {
     pub has_wallet: bool,
     /// The budgets of the key, then those of its account.
     pub budgets: Arc<[Budget]>,
+    /// The tags of its calls: its own ones, and those of its account.
+    pub tags: Tags,
 }
 
 /// A secret of a key, without the secret itself.
@@ -188,6 +190,7 @@ impl Key {
             account_status: Status::Active,
             has_wallet: false,
             budgets: Arc::default(),
+            tags: None,
         }
     }
 }

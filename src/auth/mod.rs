@@ -12,6 +12,7 @@ mod secret;
 mod secret_uses;
 mod shared;
 mod store;
+mod tag;
 
 pub use crate::store::StoreError;
 pub use aliases::Aliases;
@@ -28,3 +29,4 @@ pub use shared::{NameKey, SharedSecret};
 pub use store::Store;
 #[cfg(test)]
 pub(crate) use store::testing::NewKey;
+pub use tag::{MAX_TAG_COUNT, Tag, Tags, is_tag_name, is_tag_value};

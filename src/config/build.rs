@@ -112,6 +112,7 @@ pub(super) fn build(
         threads: settings.threads.filter(|&n| n > 0).unwrap_or_else(cores),
         billing: settings.billing,
         key_defaults: settings.key_defaults.rate(),
+        tags: settings.tags.rules(build.problems),
         metrics: settings.metrics,
         cors,
         limits: settings.limits,

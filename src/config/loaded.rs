@@ -13,6 +13,7 @@ use super::cors::Cors;
 use super::options::LoadOptions;
 use super::secret::{Exposed, SecretReference};
 use super::settings::{BillingMode, Limits, Switch, Timeouts, TlsFiles};
+use super::tags::TagRules;
 
 /// A configuration that can be put into effect.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub struct Config {
     pub billing: BillingMode,
     /// The rate limits of new keys.
     pub key_defaults: RateLimits,
+    /// The rules for tags of calls.
+    pub tags: TagRules,
     /// Whether calls are counted.
     pub metrics: Switch,
     /// The origins whose scripts may call from a browser.

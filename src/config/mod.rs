@@ -18,6 +18,7 @@ mod schema;
 mod secret;
 mod settings;
 mod status;
+mod tags;
 mod units;
 mod warning;
 
@@ -36,4 +37,5 @@ pub use settings::{
 pub use status::{
     ConfigStatus, LoadedFile, ProcessSettings, RefusedFile, ReloadTrigger, changed_sections, sha256,
 };
+pub use tags::{TagRules, TagSettings};
 pub use warning::Warning;

@@ -14,7 +14,7 @@ use crate::observe::AccessLogSettings;
 use crate::provider::ProviderSettings;
 use crate::route::ModelSettings;
 
-use super::{AdminSettings, CorsSettings};
+use super::{AdminSettings, CorsSettings, TagSettings};
 
 /// The configuration of a CrossModel gateway.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -57,6 +57,8 @@ pub struct Settings {
     pub models: Vec<ModelSettings>,
     /// The rate limits of new keys for which no others are given. Default: unlimited.
     pub key_defaults: KeyDefaults,
+    /// The tags by which operators tell calls apart.
+    pub tags: TagSettings,
     /// Aliases of models for every key: `name: vendor/model`, or `prefix*: vendor/model`.
     pub aliases: Aliases,
 }

@@ -361,7 +361,7 @@ impl<'t> Batch<'t> {
         sums.tally.add(&Tally::of(&end.usage, charge, end.whole));
         let limits = &hold.limits;
         // The journal does not say who has answered.
-        let unknown = || ServedBy { model: Arc::clone(&hold.billing.model), provider: "".into() };
+        let unknown = || ServedBy { model: Arc::clone(&hold.billing.model), provider: "".into(), tags: None };
         let served = end.served.clone().unwrap_or_else(unknown);
         let owner = (Arc::clone(&limits.account), Arc::clone(&limits.key));
         self.usage.add(owner, served, &UsageSums::of(&end.usage, charge, end.whole));

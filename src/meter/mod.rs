@@ -29,6 +29,7 @@ mod price;
 mod recover;
 mod report;
 mod state;
+mod tags;
 #[cfg(test)]
 mod tests;
 mod transactions;
@@ -46,6 +47,7 @@ pub use invariant::{Invariant, violations};
 pub use ledger::Ledger;
 pub use price::{Extras, Prices, RateSettings, TierSettings, Unpriced};
 pub use report::{Tally, UsageReport};
+pub use tags::{MAX_TAG_VALUES, TagQuery, TagRow, usage_by_tag};
 pub use transactions::{
     NewTransaction, TransactionKind, WalletTransaction, find_transaction, transact, transactions,
 };

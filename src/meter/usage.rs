@@ -8,19 +8,23 @@ use std::sync::Arc;
 use rusqlite::{Connection, Row, params};
 use serde::{Serialize, Serializer};
 
+use crate::auth::Tags;
 use crate::canon::Usage;
 use crate::money::Amount;
 use crate::store::StoreError;
 
 use super::invariant::sum;
+use super::tags::{self, NewTagUsage};
 
-/// The model that has answered a call, and its provider; empty if nobody has.
+/// The model that has answered a call, and its provider, both empty if nobody has; and the tags of the call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServedBy {
     /// The id of the model in the catalog.
     pub model: Arc<str>,
     /// The name of the provider.
     pub provider: Arc<str>,
+    /// The tags of the call.
+    pub tags: Tags,
 }
 
 /// The sums of calls that have the same account, key, model and provider.
@@ -114,7 +118,10 @@ pub struct UsageRow {
 
 /// The sums of the calls that have ended since the last transaction.
 #[derive(Debug, Default)]
-pub(super) struct NewUsage(HashMap<UsageKey, UsageSums>);
+pub(super) struct NewUsage {
+    calls: HashMap<UsageKey, UsageSums>,
+    tagged: NewTagUsage,
+}
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct UsageKey {
@@ -157,8 +164,9 @@ impl UsageSums {
 impl NewUsage {
     /// Adds a call.
     pub(super) fn add(&mut self, (account, key): (Arc<str>, Arc<str>), served: ServedBy, sums: &UsageSums) {
-        let ServedBy { model, provider } = served;
-        self.0.entry(UsageKey { account, key, model, provider }).or_default().add(sums);
+        let ServedBy { model, provider, tags } = served;
+        self.tagged.add(&account, &tags, sums);
+        self.calls.entry(UsageKey { account, key, model, provider }).or_default().add(sums);
     }
 
     /// Writes everything to the hour of this time.
@@ -171,7 +179,7 @@ impl NewUsage {
                 output = output + excluded.output, requests = requests + excluded.requests,
                 successes = successes + excluded.successes",
         )?;
-        for (UsageKey { account, key, model, provider }, sums) in self.0.drain() {
+        for (UsageKey { account, key, model, provider }, sums) in self.calls.drain() {
             upsert.execute(params![
                 now.div_euclid(SECONDS_PER_HOUR),
                 account,
@@ -187,13 +195,14 @@ impl NewUsage {
                 sums.successes.cast_signed(),
             ])?;
         }
-        Ok(())
+        self.tagged.post(connection, now)
     }
 }
 
 /// Adds old hours up to days, and removes old days.
 pub(super) fn age(connection: &Connection, now: i64) -> rusqlite::Result<()> {
     let today = now.div_euclid(SECONDS_PER_DAY);
+    tags::age(connection, today - DAYS_KEPT)?;
     let oldest = (today - HOURS_KEPT_FOR_DAYS) * HOURS_PER_DAY;
     if !connection.prepare_cached("SELECT 1 FROM usage_hours WHERE hour < ?1")?.exists([oldest])? {
         return Ok(());
@@ -328,7 +337,7 @@ mod tests {
     fn add(connection: &Connection, time: &str, key: &str, model: &str, dollars: &str) {
         let usage = Usage { input: 10, cache_read: 3, output: 2, ..Usage::default() };
         let mut new = NewUsage::default();
-        let served = ServedBy { model: model.into(), provider: "p".into() };
+        let served = ServedBy { model: model.into(), provider: "p".into(), tags: None };
         let sums = UsageSums::of(&usage, dollars.parse().unwrap(), true);
         new.add(("a".into(), key.into()), served, &sums);
         new.post(connection, second(time)).unwrap();

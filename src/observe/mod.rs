@@ -17,7 +17,7 @@ mod target;
 mod trace;
 
 pub use access::{AccessLine, TryLine, millis};
-pub use access_log::{AccessLog, AccessLogSettings, ClientDetail, Destination};
+pub use access_log::{AccessLog, AccessLogSettings, ClientDetail, Destination, EndUserDetail};
 pub use labels::{AttemptFailure, ConnectionCap, HeadRefusal, LimitRefusal};
 pub use ledger::LedgerMetrics;
 pub use log::{dropped as log_dropped, start as start_log};

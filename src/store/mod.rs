@@ -328,6 +328,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("5_rates.sql"),
     include_str!("6_admin.sql"),
     include_str!("7_money.sql"),
+    include_str!("8_alerts.sql"),
 ];
 
 #[cfg(test)]

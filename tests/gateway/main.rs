@@ -70,6 +70,7 @@ mod states;
 mod store_places;
 mod streams;
 mod support;
+mod tags;
 mod tenants;
 mod torn;
 mod upgrade;

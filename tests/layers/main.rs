@@ -25,7 +25,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("auth", &["failure", "money", "repeated", "store"]),
     ("limit", &["auth", "failure"]),
     ("meter", &["auth", "canon", "money", "private", "repeated", "store"]),
-    ("observe", &["canon", "limit", "meter", "private"]),
+    ("observe", &["auth", "canon", "limit", "meter", "private"]),
     (
         "route",
         &[

@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use crate::auth::{OperatorToken, RateLimits};
-use crate::config::{BillingMode, Config, Cors, Limits};
+use crate::config::{BillingMode, Config, Cors, Limits, TagRules};
 use crate::edge::call::call_guard::Drains;
 use crate::edge::call::retry_budget::RetryBudget;
 use crate::edge::call::shutdown::Shutdown;
 use crate::edge::call::tenants::Tenants;
 use crate::edge::upstream::Upstream;
-use crate::observe::{Metrics, TargetMetrics};
+use crate::observe::{EndUserDetail, Metrics, TargetMetrics};
 use crate::provider::Provider;
 use crate::route::{Catalog, ModelEntry};
 use crate::translate::OwnKeys;
@@ -30,6 +30,10 @@ pub(in crate::edge) struct Snapshot {
     pub(in crate::edge) tenants: Arc<Tenants>,
     /// The operators' credentials of the configuration file.
     pub(in crate::edge) operators: Arc<[OperatorToken]>,
+    /// The rules for tags of calls.
+    pub(in crate::edge) tags: TagRules,
+    /// The form of end users in access lines.
+    pub(in crate::edge) user: EndUserDetail,
     /// The rate limits of new keys.
     pub(in crate::edge) key_defaults: RateLimits,
     upstreams: HashMap<Arc<str>, Arc<Upstream>>,
@@ -65,6 +69,8 @@ impl Snapshot {
             keys: Arc::new(secrets.collect()),
             tenants: Arc::clone(tenants),
             operators: config.admin.iter().flat_map(|admin| admin.tokens.iter().cloned()).collect(),
+            tags: config.tags.clone(),
+            user: config.access_log.user,
             key_defaults: config.key_defaults,
             upstreams: config.providers.iter().map(|p| (Arc::clone(&p.name), upstream(p))).collect(),
             metrics: config.metrics.is_on().then(|| Arc::clone(metrics)),

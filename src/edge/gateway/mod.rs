@@ -33,6 +33,7 @@ use crate::edge::call::refusal::Refusal;
 use crate::edge::call::request_info::RequestInfo;
 use crate::edge::call::shutdown::Shutdown;
 use crate::edge::call::snapshot::Snapshot;
+use crate::edge::call::tags::{BodyRules, CallTags};
 use crate::edge::call::target::Operation;
 use crate::edge::call::tenants::Tenants;
 use crate::edge::call::unknown_path;
@@ -349,6 +350,7 @@ impl Gateway {
         }
         let grant = self.grant(request, endpoint, &mut ctx.request)?;
         ctx.request.grant = Some(Arc::clone(&grant));
+        ctx.request.tags = CallTags::of(&grant, &request.headers);
         if endpoint.protocol() == Some(ProtocolId::Gemini) {
             ctx.request.address = Some(GeminiAddress::read(id, request.uri.query())?);
         }
@@ -398,6 +400,9 @@ impl Gateway {
         let CallContext { request, attempts, billing, admission, .. } = ctx;
         let mut body = body::read(session, request.snapshot.limits, admission).await?;
         request.bytes_in = body.bytes().len();
+        let Snapshot { tags, user, tenants, .. } = &*request.snapshot;
+        request.tags.add_body(BodyRules { tags, user: *user, names: &tenants.users }, body.bytes());
+        billing.tags.clone_from(&request.tags.list);
         if let Some(GeminiAddress { model, is_stream }) = &request.address {
             let edit = wanted.0.protocol().addressed(body.bytes(), model, Form::of_stream(*is_stream));
             body.splice(edit.as_slice());

@@ -295,8 +295,12 @@ pub(in crate::edge) fn identify(head: &mut ResponseHeader, identity: Identity<'_
     if attempts.answer.estimated {
         put(HeaderName::from_static("x-crossmodel-estimated"), "true");
     }
-    if let Some(dropped) = attempts.call.as_ref().and_then(|call| call.dropped.as_deref()) {
-        put(HeaderName::from_static("x-crossmodel-dropped"), dropped);
+    let dropped = attempts.call.as_ref().and_then(|call| call.dropped.as_deref());
+    match (dropped, &*request.tags.dropped) {
+        (None, "") => {}
+        (Some(members), "") => put(DROPPED, members),
+        (None, tags) => put(DROPPED, tags),
+        (Some(members), tags) => put(DROPPED, &format!("{members}, {tags}")),
     }
     if let Some(Endpoint::Call(protocol) | Endpoint::Compact(protocol)) = request.endpoint {
         let _ = limits(head, protocol, standing, request.time);
@@ -447,6 +451,9 @@ const RETURNED: &[&str] = &["x-codex-turn-state", "x-reasoning-included", "x-mod
 const MAX_RETURNED_HEADER_BYTES: usize = 4096;
 
 const FORWARDED_PREFIXES: &[&str] = &["x-codex-", "x-stainless-"];
+
+/// The header that tells clients what of their request was left out or changed.
+const DROPPED: HeaderName = HeaderName::from_static("x-crossmodel-dropped");
 
 #[cfg(test)]
 mod tests {
