@@ -78,7 +78,8 @@ fn what_the_minimal_file_has_in_comments_is_right() {
     let uncommented = uncommented.replace("\n#     targets", "\n    targets").replace("  # ", "  ");
     let kept = |line: &&str| !line.contains("Built in") && !line.contains("Keys are") && line.trim() != "#";
     let text: Vec<_> = uncommented.lines().filter(kept).collect();
-    let config = Config::parse(&text.join("\n"), |_| Some("sk-test".to_owned())).unwrap();
+    let config =
+        Config::parse(&text.join("\n"), |_| Some("sk-test-of-24-bytes-at-least".to_owned())).unwrap();
     let names: Vec<_> = config.providers.iter().map(|provider| &*provider.name).collect();
     assert_eq!(names, ["anthropic", "demo", "openai"]);
     assert!(config.catalog.entries().iter().any(|entry| entry.id == "anthropic/*"));
@@ -98,8 +99,10 @@ fn the_files_for_containers_load() {
         );
         assert!(config.demo.is_none(), "it answers everybody, and is for trying things out");
         assert!(config.providers.is_empty(), "what the environment does not name is not there");
-        let config =
-            Config::parse(text, |name| (name == "OPENAI_API_KEY").then(|| "sk-test".to_owned())).unwrap();
+        let config = Config::parse(text, |name| {
+            (name == "OPENAI_API_KEY").then(|| "sk-test-of-24-bytes-at-least".to_owned())
+        })
+        .unwrap();
         assert!(config.catalog.entries().iter().any(|entry| entry.id == "openai/*"));
     }
 }
@@ -141,7 +144,9 @@ fn whatever_stops_a_gateway_is_patient() {
 fn the_shipped_files_warn_of_nothing() {
     let folder = with_certificate();
     let full = placed(FULL, folder.path());
-    let warnings = |text: &str| Config::parse(text, |_| Some("sk-test".to_owned())).unwrap().warnings();
+    let warnings = |text: &str| {
+        Config::parse(text, |_| Some("sk-test-of-24-bytes-at-least".to_owned())).unwrap().warnings()
+    };
     for text in [MINIMAL, &full, include_str!("../conf/service.yaml")] {
         assert_eq!(warnings(text), []);
     }
@@ -155,7 +160,9 @@ fn the_shipped_files_warn_of_nothing() {
 #[test]
 fn the_full_file_loads_where_its_variables_are_set() {
     let folder = with_certificate();
-    let config = Config::parse(&placed(FULL, folder.path()), |_| Some("sk-test".to_owned())).unwrap();
+    let config =
+        Config::parse(&placed(FULL, folder.path()), |_| Some("sk-test-of-24-bytes-at-least".to_owned()))
+            .unwrap();
     assert!(config.listeners.iter().any(|listener| listener.tls.is_some()));
     assert!(config.admin.as_ref().unwrap().token.is_some());
     assert!(config.demo.is_none(), "a file that does not name it switches it off");
@@ -176,7 +183,7 @@ fn the_command_checks_the_full_file() {
     let check = |variables: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_crossmodel"));
         command.arg("check").arg("-c").arg(&file).env_clear();
-        command.envs(variables.iter().map(|name| (name, "sk-test"))).output().unwrap()
+        command.envs(variables.iter().map(|name| (name, "sk-test-of-24-bytes-at-least"))).output().unwrap()
     };
     let variables: Vec<_> = FULL.split("env:").skip(1).filter_map(|rest| rest.lines().next()).collect();
     let good = check(&variables);

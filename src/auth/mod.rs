@@ -5,6 +5,7 @@
 mod aliases;
 mod bearer;
 mod budget;
+mod expiry;
 mod key;
 mod key_table;
 mod operator;
@@ -18,6 +19,7 @@ pub use crate::store::StoreError;
 pub use aliases::Aliases;
 pub use bearer::bearer_token;
 pub use budget::{Budget, BudgetOwner, Period};
+pub use expiry::{ExpiringKey, expiring_keys};
 pub use key::{Grant, Key, KeySecret, RateLimits, Rights, Status};
 pub use key_table::KeyTable;
 pub use operator::{OperatorToken, Role};

@@ -30,6 +30,7 @@ use super::error::Problem;
 use super::first_run::{self, DEMO, demo_models};
 use super::secret::{Exposed, SecretReference, SecretSource};
 use super::settings::{DEFAULT_ADMIN, DEFAULT_DATA, DEFAULT_LISTEN};
+use super::webhooks;
 use super::{
     AdminListener, AdminSettings, Config, Listener, ListenerSettings, LoadOptions, Settings, secret,
 };
@@ -103,6 +104,10 @@ pub(super) fn build(
     let listeners = build.listeners(settings.listen);
     let admin = build.admin(settings.admin, variable);
     let cors = build.cors(settings.cors);
+    let has_secrets = build.references.is_none();
+    let resolve = |setting: &str, reference: &Located<String>| build.secret(setting, reference, variable);
+    let (webhooks, wrong) = webhooks::build(&settings.webhooks, has_secrets, resolve);
+    wrong.into_iter().for_each(|(place, message)| build.report(place, message));
     let data = input.folder.join(settings.data.unwrap_or_else(|| PathBuf::from(DEFAULT_DATA)));
     Some(Config {
         listeners,
@@ -112,6 +117,8 @@ pub(super) fn build(
         threads: settings.threads.filter(|&n| n > 0).unwrap_or_else(cores),
         billing: settings.billing,
         key_defaults: settings.key_defaults.rate(),
+        usage: settings.usage.retention(),
+        webhooks,
         tags: settings.tags.rules(build.problems),
         metrics: settings.metrics,
         cors,

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::auth::RateLimits;
+use crate::meter::UsageRetention;
+use crate::notify::Webhook;
 use crate::observe::AccessLogSettings;
 use crate::provider::Provider;
 use crate::route::Catalog;
@@ -32,6 +34,10 @@ pub struct Config {
     pub billing: BillingMode,
     /// The rate limits of new keys.
     pub key_defaults: RateLimits,
+    /// The time for which usage is kept.
+    pub usage: UsageRetention,
+    /// The receivers of events.
+    pub webhooks: Vec<Webhook>,
     /// The rules for tags of calls.
     pub tags: TagRules,
     /// Whether calls are counted.

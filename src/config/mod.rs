@@ -20,7 +20,9 @@ mod settings;
 mod status;
 mod tags;
 mod units;
+mod usage;
 mod warning;
+mod webhooks;
 
 pub use admin::{AdminListener, AdminSettings};
 pub use cors::{Cors, CorsMembers, CorsSettings, OriginSettings, Origins};
@@ -38,4 +40,6 @@ pub use status::{
     ConfigStatus, LoadedFile, ProcessSettings, RefusedFile, ReloadTrigger, changed_sections, sha256,
 };
 pub use tags::{TagRules, TagSettings};
+pub use usage::{Days, UsageSettings};
 pub use warning::Warning;
+pub use webhooks::{WebhookSecretSettings, WebhookSettings};

@@ -14,7 +14,7 @@ use crate::observe::AccessLogSettings;
 use crate::provider::ProviderSettings;
 use crate::route::ModelSettings;
 
-use super::{AdminSettings, CorsSettings, TagSettings};
+use super::{AdminSettings, CorsSettings, TagSettings, UsageSettings, WebhookSettings};
 
 /// The configuration of a CrossModel gateway.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -57,6 +57,10 @@ pub struct Settings {
     pub models: Vec<ModelSettings>,
     /// The rate limits of new keys for which no others are given. Default: unlimited.
     pub key_defaults: KeyDefaults,
+    /// The time for which usage is kept.
+    pub usage: UsageSettings,
+    /// The receivers of events: budgets, balances, targets, the configuration and keys.
+    pub webhooks: Vec<WebhookSettings>,
     /// The tags by which operators tell calls apart.
     pub tags: TagSettings,
     /// Aliases of models for every key: `name: vendor/model`, or `prefix*: vendor/model`.

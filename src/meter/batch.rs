@@ -3,7 +3,7 @@
 //! Sums are kept in memory and written once, however many calls they contain. A call that has begun and ended
 //! since the last transaction costs one statement of its own, and any other call three.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use rusqlite::{OptionalExtension, Params, Row, Transaction, params};
@@ -12,7 +12,7 @@ use crate::auth::Key;
 use crate::canon::Rates;
 use crate::money::Amount;
 
-use super::alert::{self, Alert};
+use super::alert::{Alert, TouchedLimits};
 use super::books::Wallet;
 use super::funds::Funds;
 use super::invariant::{Invariant, difference, sum, violated};
@@ -39,8 +39,8 @@ pub(super) struct Batch<'t> {
     costs: HashMap<i64, BalanceCost>,
     /// The cost of calls that nobody pays for, by the windows that they belong to.
     tracked: HashMap<BudgetWindow, Amount>,
-    /// The windows in which something was spent.
-    touched: BTreeSet<BudgetWindow>,
+    /// The limits that have paid for something, or refused it.
+    touched: TouchedLimits,
     usage: NewUsage,
     prices: HashMap<Prices, i64>,
     limits: HashMap<i64, Arc<LimitSet>>,
@@ -92,7 +92,7 @@ impl<'t> Batch<'t> {
             sums: HashMap::new(),
             costs: HashMap::new(),
             tracked: HashMap::new(),
-            touched: BTreeSet::new(),
+            touched: TouchedLimits::default(),
             usage: NewUsage::default(),
             limits: HashMap::new(),
             prices: HashMap::new(),
@@ -117,7 +117,10 @@ impl<'t> Batch<'t> {
         }
         let amount = match amount {
             Ok(amount) => amount,
-            Err(refusal) => return Ok(Err(refusal)),
+            Err(refusal) => {
+                self.touched.refuse(&limits, refusal);
+                return Ok(Err(refusal));
+            }
         };
         let Some(terms) = self.terms(request, &limits)? else { return Ok(Err(HoldRefusal::Store)) };
         self.lend(&limits, amount.nano().cast_signed())?;
@@ -185,7 +188,7 @@ impl<'t> Batch<'t> {
             self.lend(&limits, amount.nano().cast_signed())?;
             more.push(UnusedLease { limits, amount });
         }
-        Ok((more, alert::crossed(self.transaction, &self.touched)?))
+        Ok((more, self.touched.alerts(self.transaction, self.now)?))
     }
 
     /// Takes back leases that are not needed.
@@ -456,7 +459,7 @@ impl<'t> Batch<'t> {
         self.usage.post(self.transaction, self.now)?;
         for cost in std::mem::take(&mut self.costs).into_values().filter(|costs| costs.cost > Amount::ZERO) {
             self.write_cost(&cost)?;
-            self.touched.extend(&cost.limits.windows);
+            self.touched.add(&cost.limits);
         }
         for (window, cost) in std::mem::take(&mut self.tracked) {
             let sql = "INSERT OR IGNORE INTO budget_windows (budget, start_day) VALUES (?1, ?2)";
@@ -464,7 +467,7 @@ impl<'t> Batch<'t> {
             let sql = "UPDATE budget_windows SET spent = spent + ?3, tracked = tracked + ?3,
                 allowed = MAX(allowed, spent + leased + ?3) WHERE budget = ?1 AND start_day = ?2";
             self.change(sql, params![window.budget, window.start, cost])?;
-            self.touched.insert(window);
+            self.touched.add_window(window);
         }
         Ok(())
     }

@@ -16,6 +16,7 @@ mod books;
 #[cfg(test)]
 mod budget_tests;
 mod budgets;
+mod figures;
 mod funds;
 mod group_commit;
 mod invariant;
@@ -26,9 +27,11 @@ mod leased_balance;
 mod ledger;
 mod limit_set;
 mod price;
+mod prune;
 mod recover;
 mod report;
 mod state;
+mod tag_usage;
 mod tags;
 #[cfg(test)]
 mod tests;
@@ -37,19 +40,24 @@ mod types;
 mod usage;
 mod writer;
 
-pub use alert::Alert;
+pub use alert::{Alert, BalanceAlert, BudgetAlert};
 pub use audit::{Audit, AuditFinding, AuditStep};
 pub use bill::{Bill, Charge, Expected};
 pub use books::{Books, Wallet};
 pub use budgets::{BudgetState, DEFAULT_ALERT, NewBudget, budgets, set_budgets};
+pub use figures::{BudgetFigures, MoneyFigures, WalletFigures};
 pub(crate) use invariant::violated;
 pub use invariant::{Invariant, violations};
 pub use ledger::Ledger;
 pub use price::{Extras, Prices, RateSettings, TierSettings, Unpriced};
+pub use prune::{PrunePlace, prune};
 pub use report::{Tally, UsageReport};
-pub use tags::{MAX_TAG_VALUES, TagQuery, TagRow, usage_by_tag};
+pub use tag_usage::MAX_TAG_VALUES;
+pub use tags::{TagQuery, TagRow, usage_by_tag};
 pub use transactions::{
     NewTransaction, TransactionKind, WalletTransaction, find_transaction, transact, transactions,
 };
 pub use types::{HeldMoney, HoldRefusal, HoldRequest, MoneyLimit, Shortage};
-pub use usage::{MAX_ROWS, ServedBy, UsageDimension, UsagePeriod, UsageQuery, UsageRow, UsageSums, usage};
+pub use usage::{
+    MAX_ROWS, ServedBy, UsageDimension, UsagePeriod, UsageQuery, UsageRetention, UsageRow, UsageSums, usage,
+};

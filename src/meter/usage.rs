@@ -14,7 +14,7 @@ use crate::money::Amount;
 use crate::store::StoreError;
 
 use super::invariant::sum;
-use super::tags::{self, NewTagUsage};
+use super::tag_usage::{self, NewTagUsage};
 
 /// The model that has answered a call, and its provider, both empty if nobody has; and the tags of the call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -116,6 +116,17 @@ pub struct UsageRow {
     pub sums: UsageSums,
 }
 
+/// The time for which usage and charges are kept, in days.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UsageRetention {
+    /// Usage by hour, which is then added up by day.
+    pub hours: i64,
+    /// Usage by day.
+    pub days: i64,
+    /// Charges of calls that no wallet has paid for.
+    pub charges: i64,
+}
+
 /// The sums of the calls that have ended since the last transaction.
 #[derive(Debug, Default)]
 pub(super) struct NewUsage {
@@ -129,6 +140,12 @@ struct UsageKey {
     key: Arc<str>,
     model: Arc<str>,
     provider: Arc<str>,
+}
+
+impl Default for UsageRetention {
+    fn default() -> Self {
+        Self { hours: 35, days: 400, charges: 35 }
+    }
 }
 
 impl UsageSums {
@@ -165,7 +182,7 @@ impl NewUsage {
     /// Adds a call.
     pub(super) fn add(&mut self, (account, key): (Arc<str>, Arc<str>), served: ServedBy, sums: &UsageSums) {
         let ServedBy { model, provider, tags } = served;
-        self.tagged.add(&account, &tags, sums);
+        self.tagged.add(&account, &tags, sums.cost, sums.requests);
         self.calls.entry(UsageKey { account, key, model, provider }).or_default().add(sums);
     }
 
@@ -200,10 +217,10 @@ impl NewUsage {
 }
 
 /// Adds old hours up to days, and removes old days.
-pub(super) fn age(connection: &Connection, now: i64) -> rusqlite::Result<()> {
+pub(super) fn age(connection: &Connection, keep: UsageRetention, now: i64) -> rusqlite::Result<()> {
     let today = now.div_euclid(SECONDS_PER_DAY);
-    tags::age(connection, today - DAYS_KEPT)?;
-    let oldest = (today - HOURS_KEPT_FOR_DAYS) * HOURS_PER_DAY;
+    tag_usage::age(connection, today - keep.days)?;
+    let oldest = (today - keep.hours) * HOURS_PER_DAY;
     if !connection.prepare_cached("SELECT 1 FROM usage_hours WHERE hour < ?1")?.exists([oldest])? {
         return Ok(());
     }
@@ -219,7 +236,7 @@ pub(super) fn age(connection: &Connection, now: i64) -> rusqlite::Result<()> {
         [oldest],
     )?;
     connection.execute("DELETE FROM usage_hours WHERE hour < ?1", [oldest])?;
-    connection.execute("DELETE FROM usage_days WHERE day < ?1", [today - DAYS_KEPT])?;
+    connection.execute("DELETE FROM usage_days WHERE day < ?1", [today - keep.days])?;
     Ok(())
 }
 
@@ -313,12 +330,6 @@ fn text<S: Serializer>(value: &impl ToString, serializer: S) -> Result<S::Ok, S:
 /// The most rows of an answer.
 pub const MAX_ROWS: usize = 100_000;
 
-/// The days for which hours are kept.
-const HOURS_KEPT_FOR_DAYS: i64 = 35;
-
-/// The days for which days are kept.
-const DAYS_KEPT: i64 = 400;
-
 /// The largest count that the store holds.
 const MAX_COUNT: u64 = i64::MAX.cast_unsigned();
 
@@ -400,18 +411,18 @@ mod tests {
         check();
         let by_hour = UsageQuery { per: Some(UsagePeriod::Hour), ..november.clone() };
         assert_eq!(ask(&by_hour), ["2026-11-01T00:00:00Z: 2 20 6.00", "2026-11-01T01:00:00Z: 1 10 8.00"]);
-        age(&connection, second("2026-12-06T12:00:00Z")).unwrap();
+        age(&connection, UsageRetention::default(), second("2026-12-06T12:00:00Z")).unwrap();
         check();
         let hours = || {
             connection.query_row("SELECT COUNT(*) FROM usage_hours", [], |row| row.get::<_, i64>(0)).unwrap()
         };
         assert_eq!(hours(), 3, "of the last 35 days");
-        age(&connection, second("2026-12-07T12:00:00Z")).unwrap();
+        age(&connection, UsageRetention::default(), second("2026-12-07T12:00:00Z")).unwrap();
         check();
         assert_eq!(hours(), 1);
         assert_eq!(ask(&by_hour), ["2026-11-01T00:00:00Z: 3 30 14.00"], "only the day is known");
         add(&connection, "2027-11-01T00:00:00Z", "k", "o/x", "1");
-        age(&connection, second("2028-01-01T00:00:00Z")).unwrap();
+        age(&connection, UsageRetention::default(), second("2028-01-01T00:00:00Z")).unwrap();
         assert_eq!(ask(&all), [": 1 10 1.00"], "days are kept for a year and some more");
     }
 }

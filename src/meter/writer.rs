@@ -8,15 +8,14 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::auth::SecretUses;
+use crate::notify::Outbox;
 use crate::store;
 
 use super::batch::{Batch, BatchAnswers};
 use super::invariant::{Invariant, violated};
 use super::recover;
-use super::report;
 use super::state::{LedgerState, StoreOperation, StoreWork, UnclaimedHold};
 use super::types::{HoldRefusal, UnusedLease};
-use super::usage;
 
 /// Receives the time of each write to the journal.
 pub(super) type CommitObserver = Box<dyn Fn(Duration) + Send + Sync>;
@@ -54,10 +53,9 @@ pub(super) struct LedgerWriter {
     pub(super) journals: PathBuf,
     /// The time of the last recovery of dead processes' calls.
     pub(super) recovered: Instant,
-    /// The day on which old usage was last added up, in days since the epoch.
-    pub(super) aged: i64,
     pub(super) state: Arc<LedgerState>,
     pub(super) uses: Arc<OnceLock<Arc<SecretUses>>>,
+    pub(super) outbox: Arc<OnceLock<Arc<Outbox>>>,
     pub(super) epoch: i64,
 }
 
@@ -137,13 +135,12 @@ impl LedgerWriter {
             }
         }
         (answers.more, answers.alerts) = batch.finish()?;
-        let today = report::day(store::now());
-        if today != self.aged {
-            usage::age(&transaction, store::now())?;
+        if let Some(outbox) = self.outbox.get() {
+            let mut alerts = answers.alerts.iter();
+            alerts.try_for_each(|alert| outbox.add(&transaction, &alert.event(), store::now()))?;
         }
         let used = self.uses.get().map(|uses| uses.write(&transaction)).transpose()?.unwrap_or_default();
         transaction.commit()?;
-        self.aged = today;
         if let Some(uses) = self.uses.get() {
             uses.written(&used);
         }
@@ -238,9 +235,9 @@ mod tests {
             connection,
             journals,
             recovered: Instant::now(),
-            aged: 0,
             state,
             uses: Arc::default(),
+            outbox: Arc::default(),
             epoch: 1,
         };
         let answered = |ops: Vec<StoreOperation>, wallets| {

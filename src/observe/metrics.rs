@@ -11,10 +11,12 @@ use crate::meter::Unpriced;
 use super::labels::{ConnectionCap, HeadRefusal, LimitRefusal};
 use super::ledger::LedgerMetrics;
 use super::maker::Maker;
+use super::money::MoneyMetrics;
 use super::process::ProcessMetrics;
 use super::requests::RequestMetrics;
 use super::snapshot::MetricsSnapshot;
 use super::target::{TargetMetrics, TargetState, Targets};
+use super::webhooks::WebhookMetrics;
 
 /// All metrics of one gateway.
 #[derive(Debug)]
@@ -42,6 +44,10 @@ pub struct Metrics {
     log_dropped: IntCounter,
     /// The state of the ledger.
     pub ledger: LedgerMetrics,
+    /// The state of wallets and budgets.
+    pub money: MoneyMetrics,
+    /// The deliveries to webhooks.
+    pub webhooks: WebhookMetrics,
     /// The state of the process.
     pub process: ProcessMetrics,
 }
@@ -72,6 +78,8 @@ impl Metrics {
                 &["client", "upstream"],
             )?,
             ledger: LedgerMetrics::new(&make)?,
+            money: MoneyMetrics::new(&make)?,
+            webhooks: WebhookMetrics::new(&make)?,
             process: ProcessMetrics::new(&make)?,
             anomalies: make.counters(
                 "crossmodel_oddities_total",

@@ -8,6 +8,7 @@ mod log;
 mod maker;
 mod members;
 mod metrics;
+mod money;
 mod process;
 mod requests;
 mod sink;
@@ -15,6 +16,7 @@ mod snapshot;
 mod target;
 #[cfg_attr(not(feature = "otel"), path = "untraced.rs")]
 mod trace;
+mod webhooks;
 
 pub use access::{AccessLine, TryLine, millis};
 pub use access_log::{AccessLog, AccessLogSettings, ClientDetail, Destination, EndUserDetail};
@@ -22,7 +24,9 @@ pub use labels::{AttemptFailure, ConnectionCap, HeadRefusal, LimitRefusal};
 pub use ledger::LedgerMetrics;
 pub use log::{dropped as log_dropped, start as start_log};
 pub use metrics::Metrics;
+pub use money::MoneyMetrics;
 pub use process::ProcessMetrics;
 pub use snapshot::{HistogramSnapshot, MetricsSnapshot, ModelUsage};
 pub use target::{Attempt, TargetMetrics, TargetState, Tried};
 pub use trace::{Trace, Tracer};
+pub use webhooks::WebhookMetrics;

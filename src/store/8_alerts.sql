@@ -35,3 +35,18 @@ CREATE TABLE outbox_lease (
     holder TEXT NOT NULL,
     until INTEGER NOT NULL
 ) STRICT;
+
+-- Windows of hard budgets of which was told that they are used up.
+CREATE TABLE budget_ends (
+    budget INTEGER NOT NULL,
+    start_day INTEGER NOT NULL,
+    PRIMARY KEY (budget, start_day)
+) STRICT, WITHOUT ROWID;
+
+-- Keys of which was told that they expire in so many days.
+CREATE TABLE key_ends (
+    key TEXT NOT NULL,
+    expires INTEGER NOT NULL,
+    days INTEGER NOT NULL,
+    PRIMARY KEY (key, expires, days)
+) STRICT, WITHOUT ROWID;

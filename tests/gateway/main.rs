@@ -75,4 +75,5 @@ mod tenants;
 mod torn;
 mod upgrade;
 mod upstreams;
+mod webhooks;
 mod wire;

@@ -24,8 +24,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("store", &["money", "private"]),
     ("auth", &["failure", "money", "repeated", "store"]),
     ("limit", &["auth", "failure"]),
-    ("meter", &["auth", "canon", "money", "private", "repeated", "store"]),
-    ("observe", &["auth", "canon", "limit", "meter", "private"]),
+    ("notify", &["money", "store"]),
+    ("meter", &["auth", "canon", "money", "notify", "private", "repeated", "store"]),
+    ("observe", &["auth", "canon", "limit", "meter", "money", "private"]),
     (
         "route",
         &[
@@ -36,7 +37,13 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("admin", &["auth", "meter", "money", "route", "store"]),
     ("console", &["auth", "limit", "meter", "money", "observe", "repeated", "route"]),
     ("translate", &["canon", "failure", "json", "protocol", "sse"]),
-    ("config", &["auth", "demo", "located", "meter", "observe", "private", "protocol", "provider", "route"]),
+    (
+        "config",
+        &[
+            "auth", "demo", "located", "meter", "notify", "observe", "private", "protocol", "provider",
+            "route",
+        ],
+    ),
     (
         "edge",
         &[
@@ -50,10 +57,12 @@ const LAYERS: &[(&str, &[&str])] = &[
             "json",
             "limit",
             "meter",
+            "notify",
             "observe",
             "private",
             "protocol",
             "provider",
+            "repeated",
             "route",
             "store",
             "translate",
@@ -512,7 +521,8 @@ fn may_write(source: &Source) -> bool {
     let name = source.path.file_stem().unwrap_or_default().to_string_lossy();
     let is_test = name == "tests" || name.ends_with("_tests");
     // A key's spending limit is one of its budgets.
-    let others = ["auth/secret_uses.rs", "meter/budgets.rs"];
+    // That a budget is used up is noted in the transaction that has found it out.
+    let others = ["auth/secret_uses.rs", "meter/budgets.rs", "meter/alert.rs"];
     is_test
         || source.path.starts_with("src/admin/records")
         || others.iter().any(|other| source.path.ends_with(other))

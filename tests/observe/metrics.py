@@ -103,7 +103,9 @@ def main():
             traffic(gateway, poor)
             time.sleep(1.5)
         gateway.process.send_signal(signal.SIGHUP)
+        short_of_money(gateway)
         look(checks, gateway, prometheus)
+        look_at_money(checks, prometheus)
     finally:
         ended(prometheus.process)
         gateway.end()
@@ -133,6 +135,28 @@ def look(checks, gateway, prometheus):
     missing = {name for name in told - names if not name.startswith(MAY_BE_EMPTY)}
     checks.that("all metrics are in the operations guide", names <= told, names - told)
     checks.that("the operations guide tells of no others", not missing, missing)
+
+
+def short_of_money(gateway):
+    """An account that has nearly nothing left, and budgets that are nearly used, and used up."""
+    gateway.command("account", "create", "small")
+    secret = json.loads(gateway.command("key", "create", "--account", "small", "--json"))["secret"]
+    gateway.command("account", "top-up", "small", "1")
+    for _ in range(4):
+        gateway.ask("chat", "paid/chat", key=secret)
+    usage = "usage", "--account", "small", "--json"
+    eventually(lambda: '"requests": 4' in gateway.command(*usage) or time.sleep(1), 10)
+    gateway.command("account", "refund", "small", "0.9")
+    gateway.command("account", "refund", "small", "0.0998")
+    gateway.command("budget", "set", "--account", "small", "day=0.00001,soft", "total=1000")
+
+
+def look_at_money(checks, prometheus):
+    for alert in ("CrossModelBalanceLow", "CrossModelBudgetExhausted"):
+        raised = eventually(lambda: prometheus.values(f'ALERTS{{alertname="{alert}"}}'), 60)
+        checks.that(f"{alert} is raised for a real gateway", raised, prometheus.ask("rules"))
+    total = eventually(lambda: prometheus.values('crossmodel_budget_used_ratio{period="total",hard="true"}'), 30)
+    checks.that("a budget has its figures", total, prometheus.values("crossmodel_budget_limit_usd"))
 
 
 def needs_data(expression):

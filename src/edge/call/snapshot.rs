@@ -10,6 +10,7 @@ use crate::edge::call::retry_budget::RetryBudget;
 use crate::edge::call::shutdown::Shutdown;
 use crate::edge::call::tenants::Tenants;
 use crate::edge::upstream::Upstream;
+use crate::meter::UsageRetention;
 use crate::observe::{EndUserDetail, Metrics, TargetMetrics};
 use crate::provider::Provider;
 use crate::route::{Catalog, ModelEntry};
@@ -30,6 +31,8 @@ pub(in crate::edge) struct Snapshot {
     pub(in crate::edge) tenants: Arc<Tenants>,
     /// The operators' credentials of the configuration file.
     pub(in crate::edge) operators: Arc<[OperatorToken]>,
+    /// The time for which usage is kept.
+    pub(in crate::edge) retention: UsageRetention,
     /// The rules for tags of calls.
     pub(in crate::edge) tags: TagRules,
     /// The form of end users in access lines.
@@ -69,6 +72,7 @@ impl Snapshot {
             keys: Arc::new(secrets.collect()),
             tenants: Arc::clone(tenants),
             operators: config.admin.iter().flat_map(|admin| admin.tokens.iter().cloned()).collect(),
+            retention: config.usage,
             tags: config.tags.clone(),
             user: config.access_log.user,
             key_defaults: config.key_defaults,

@@ -6,7 +6,6 @@ use http::HeaderMap;
 
 use crate::auth::{Grant, MAX_TAG_COUNT, NameKey, Tag, Tags};
 use crate::config::TagRules;
-use crate::edge::call::record::cut;
 use crate::json;
 use crate::observe::EndUserDetail;
 
@@ -114,7 +113,7 @@ fn shown(BodyRules { user: detail, names, .. }: BodyRules<'_>, user: &str) -> Op
             Some(name.iter().take(HASH_BYTES).map(|byte| format!("{byte:02x}")).collect())
         }
         EndUserDetail::Plain if crate::auth::contains_secret(user) => None,
-        EndUserDetail::Plain => Some(cut(user).to_owned()),
+        EndUserDetail::Plain => Some(user.chars().take(MAX_USER_CHARS).collect()),
     }
 }
 
@@ -131,6 +130,9 @@ const MAX_HEADER_BYTES: usize = 512;
 
 /// The bytes from which on no further dropped tag is named.
 const MAX_NOTICE_BYTES: usize = 256;
+
+/// The most characters of a user in access lines.
+const MAX_USER_CHARS: usize = 200;
 
 /// The bytes of a user's name that access lines have, as two digits each.
 const HASH_BYTES: usize = 8;
@@ -155,9 +157,9 @@ mod tests {
 
     fn of_header(own: &[(&str, &str)], headers: &[&str]) -> (String, String) {
         let mut map = HeaderMap::new();
-        headers
-            .iter()
-            .for_each(|text| drop(map.append(HEADER, HeaderValue::from_bytes(text.as_bytes()).unwrap())));
+        for text in headers {
+            map.append(HEADER, HeaderValue::from_bytes(text.as_bytes()).unwrap());
+        }
         let tags = CallTags::of(&grant(own), &map);
         let (list, dropped) = shown(&tags);
         (list, dropped.to_owned())

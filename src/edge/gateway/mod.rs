@@ -55,7 +55,8 @@ use crate::edge::upstream::transport::{hook_error, provider_failure};
 use crate::edge::wire::streams::{self, StreamPermits};
 use crate::failure::Result;
 use crate::limit::{Limiter, Load, Shed, Weight};
-use crate::meter::{self, Ledger};
+use crate::meter::{self, Ledger, UsageRetention};
+use crate::notify::Outbox;
 use crate::observe::{self, AccessLog, Metrics, TargetState, Tracer};
 use crate::protocol::ProtocolId;
 use crate::route::{Circuit, Condition, ModelList, ModelListPage, TargetSnapshot, percent_decoded};
@@ -83,6 +84,8 @@ struct Shared {
     /// The state of the configuration.
     config: ArcSwap<ConfigStatus>,
     draining: AtomicBool,
+    /// The events for webhooks.
+    outbox: Arc<Outbox>,
     /// The pool of connections to providers.
     connector: Connector,
 }
@@ -102,6 +105,9 @@ impl Gateway {
         ledger.watch_commits(metrics.ledger.commits());
         let key_table = KeyTable::open(&config.data).map_err(|e| failed("data", &e))?;
         ledger.write_uses(key_table.uses());
+        let outbox: Arc<Outbox> = Arc::default();
+        outbox.set(config.webhooks.clone());
+        ledger.write_events(&outbox);
         let tenants = Arc::new(Tenants::new(key_table.shared_secret()));
         Ok(Self(Arc::new(Shared {
             snapshot: ArcSwap::from_pointee(Snapshot::new(config, &metrics, &tenants, None)),
@@ -113,6 +119,7 @@ impl Gateway {
             listeners: ListenerNames::of(&config.listeners),
             config: ArcSwap::default(),
             draining: AtomicBool::new(false),
+            outbox,
             quotas: Quotas { limiter: Limiter::new(), ledger },
             metrics,
             tracer: Tracer::from_env().map_err(|e| failed("OTEL_*", &e))?,
@@ -130,6 +137,7 @@ impl Gateway {
         let earlier = self.0.snapshot.load_full();
         let next = Snapshot::new(config, &self.0.metrics, &earlier.tenants, Some(&earlier));
         self.0.snapshot.store(Arc::new(next));
+        self.0.outbox.set(config.webhooks.clone());
         self.0.metrics.reloads.inc();
     }
 
@@ -148,6 +156,16 @@ impl Gateway {
         let (refused, restart) = (status.refused.is_some(), !status.restart_required.is_empty());
         self.0.metrics.process.config(loaded, refused, restart);
         self.0.config.store(Arc::new(status.clone()));
+    }
+
+    /// Returns the time for which usage is kept.
+    pub(in crate::edge) fn retention(&self) -> UsageRetention {
+        self.0.snapshot.load().retention
+    }
+
+    /// Returns the events for webhooks.
+    pub(in crate::edge) fn outbox(&self) -> &Arc<Outbox> {
+        &self.0.outbox
     }
 
     /// Returns the state of the configuration.

@@ -8,11 +8,14 @@ pub(in crate::edge) mod api;
 pub(in crate::edge) mod certificates;
 pub(in crate::edge) mod demo;
 pub(in crate::edge) mod handover;
+pub(in crate::edge) mod housekeeping;
 pub(in crate::edge) mod listeners;
+pub(in crate::edge) mod money;
 pub(in crate::edge) mod port_owner;
 pub(in crate::edge) mod probe;
 pub(in crate::edge) mod reload;
 pub(in crate::edge) mod running;
+pub(in crate::edge) mod webhooks;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -46,6 +49,7 @@ use crate::edge::server::handover::{HandoverSocket, InheritedListeners};
 use crate::edge::server::listeners::{ADMIN_OPTION, LISTEN_OPTION, ListenError, Sockets};
 use crate::edge::server::reload::Reload;
 use crate::edge::server::running::RunningGateway;
+use crate::edge::server::webhooks::WebhookTask;
 use crate::store;
 
 /// A server that is ready to run.
@@ -192,6 +196,9 @@ impl Life {
             services.start(admin, 1, &table, admin_stopping)
         });
         tokio::spawn(watch_disk(self.gateway.clone(), self.data.clone()));
+        tokio::spawn(housekeeping::run(self.gateway.clone(), self.data.clone()));
+        tokio::spawn(money::watch(self.gateway.clone(), self.data.clone()));
+        tokio::spawn(WebhookTask::new(self.gateway.clone(), self.data.clone()).run());
         tokio::spawn(look_after_upstreams(self.gateway.clone()));
         let clients = services.start(self.clients, self.threads, &table, stopping);
         let mut taken = open_door(&self.door, &mut self.inheritance, &self.sockets);

@@ -12,6 +12,8 @@ use crate::config::{
 };
 use crate::edge::gateway::Gateway;
 use crate::edge::server::certificates::{Certificates, Renewal};
+use crate::edge::server::webhooks;
+use crate::notify::Webhook;
 
 /// The files that are put into effect again on a signal, or once they have changed and are no longer being
 /// written.
@@ -42,6 +44,7 @@ struct InForce {
 impl InForce {
     fn of(text: String, config: &Config) -> Self {
         let secrets = config.providers.iter().flat_map(|provider| provider.secrets()).map(str::as_bytes);
+        let secrets = secrets.chain(config.webhooks.iter().flat_map(Webhook::secret_parts));
         let digest = config::sha256(std::iter::once(text.as_bytes()).chain(secrets));
         Self { text, digest }
     }
@@ -116,7 +119,9 @@ impl Reload {
             Err(error) => {
                 self.gateway.metrics().bad_reloads.inc();
                 log::error!("the configuration stays as it was:\n{error}");
-                self.status.refused = Some(RefusedFile::new(&error));
+                let refused = RefusedFile::new(&error);
+                webhooks::tell_of_refusal(&self.gateway, &refused);
+                self.status.refused = Some(refused);
                 self.gateway.note_config(&self.status);
             }
         }
