@@ -65,10 +65,20 @@ pub struct BalanceAlert {
     #[serde(rename = "balance_usd", serialize_with = "text")]
     pub balance: Amount,
     /// The balance below which it is low.
-    #[serde(rename = "low_balance_usd", serialize_with = "optional_text")]
-    pub low: Option<Amount>,
+    #[serde(rename = "low_balance_usd")]
+    pub low: Option<UsdText>,
     /// The tags of the account.
     pub tags: Option<Box<RawValue>>,
+}
+
+/// An amount that is written as a text, in dollars.
+#[derive(Clone, Copy, Debug)]
+pub struct UsdText(pub Amount);
+
+impl Serialize for UsdText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        text(&self.0, serializer)
+    }
 }
 
 /// The limits from which a transaction has taken money, or had none to take.
@@ -149,7 +159,7 @@ impl fmt::Display for Alert {
                 write!(f, "{kind} {owner}: its {period} budget is used up: {spent} of {limit} USD are spent")
             }
             Self::LowBalance(BalanceAlert { account, balance, low, .. }) => {
-                let low = low.unwrap_or_default();
+                let low = low.map_or(Amount::ZERO, |UsdText(low)| low);
                 write!(
                     f,
                     "account {account}: its balance is low: {balance} USD, which is less than {low} USD"
@@ -265,9 +275,9 @@ fn balance_alert(connection: &Connection, account: &str, is_short: bool) -> rusq
             (SELECT level FROM low_balances l WHERE l.account = w.account)
         FROM wallets w JOIN accounts a ON a.id = w.account WHERE w.account = ?1";
     let state = |row: &Row<'_>| {
+        let low = row.get::<_, Option<Amount>>(1)?.map(UsdText);
         let tags = RawValue::from_string(row.get(2)?).ok();
-        let alert =
-            BalanceAlert { account: account.to_owned(), balance: row.get(0)?, low: row.get(1)?, tags };
+        let alert = BalanceAlert { account: account.to_owned(), balance: row.get(0)?, low, tags };
         Ok((alert, row.get::<_, Option<i64>>(3)?.unwrap_or_default()))
     };
     let found = connection.prepare_cached(sql)?.query_row([account], state).optional()?;
@@ -277,7 +287,7 @@ fn balance_alert(connection: &Connection, account: &str, is_short: bool) -> rusq
     let is_empty = alert.balance == Amount::ZERO || is_short && alert.balance.nano() < NEARLY_NOTHING_NANO;
     let level = match alert.low {
         _ if is_empty => BalanceLevel::Empty,
-        Some(low) if alert.balance < low => BalanceLevel::Low,
+        Some(UsdText(low)) if alert.balance < low => BalanceLevel::Low,
         _ => BalanceLevel::Enough,
     };
     if level as i64 <= told && (level != BalanceLevel::Enough || told == 0) {
@@ -316,10 +326,6 @@ pub(super) fn note_payment(connection: &Connection, account: &str) -> rusqlite::
 
 fn text<S: Serializer>(value: &impl ToString, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&value.to_string())
-}
-
-fn optional_text<S: Serializer>(value: &Option<Amount>, serializer: S) -> Result<S::Ok, S::Error> {
-    value.map(|amount| amount.to_string()).serialize(serializer)
 }
 
 /// The percentage from which on a hard budget that refuses a call counts as used up. A chosen value.

@@ -40,7 +40,7 @@ mod types;
 mod usage;
 mod writer;
 
-pub use alert::{Alert, BalanceAlert, BudgetAlert};
+pub use alert::{Alert, BalanceAlert, BudgetAlert, UsdText};
 pub use audit::{Audit, AuditFinding, AuditStep};
 pub use bill::{Bill, Charge, Expected};
 pub use books::{Books, Wallet};

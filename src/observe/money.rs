@@ -102,7 +102,6 @@ fn used(BudgetFigures { limit, spent, .. }: &BudgetFigures) -> f64 {
 }
 
 /// Returns an amount in dollars. Metrics are floating-point numbers, and nothing is paid by them.
-#[expect(clippy::cast_precision_loss, reason = "a metric need not be exact")]
 fn dollars(amount: Amount) -> f64 {
     amount.nano() as f64 / NANO_PER_DOLLAR
 }
