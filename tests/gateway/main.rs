@@ -42,6 +42,7 @@ mod health;
 mod hostile;
 mod intake;
 mod keys;
+mod kill_money;
 mod leaving;
 mod limits;
 mod listeners;

@@ -170,7 +170,8 @@ impl WebhookTask {
         }
         for target in self.gateway.target_snapshots() {
             match target.state {
-                Circuit::Open if !self.out_of_use.contains(&target.id) => {
+                // A short opening may have come to its trial by now.
+                Circuit::Open | Circuit::HalfOpen if !self.out_of_use.contains(&target.id) => {
                     outbox.tell(target_event(EventKind::TargetUnavailable, &target));
                     self.out_of_use.insert(target.id);
                 }
