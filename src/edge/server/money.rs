@@ -23,7 +23,7 @@ pub(in crate::edge) async fn watch(gateway: Gateway, data: PathBuf) {
                 connection = Some(kept);
             }
             Ok(Err(error)) => {
-                UNREADABLE.write(log::Level::Warn, format_args!("wallets and budgets: {error}"))
+                UNREADABLE.write(log::Level::Warn, format_args!("wallets and budgets: {error}"));
             }
             // Its panic was told when it happened.
             Err(_) => {}

@@ -35,13 +35,20 @@ pub(in crate::edge) struct WebhookTask {
     holder: String,
     connector: Connector,
     connection: Option<Connection>,
-    /// Webhooks that have told that they are gone, and the list of webhooks at that time.
-    gone: (HashSet<String>, Option<Arc<Vec<Arc<Webhook>>>>),
+    gone: GoneWebhooks,
     /// The targets that were out of use at the last look.
     out_of_use: HashSet<String>,
     dropped: u64,
     /// The time of the last look for keys that expire.
     looked: Option<Instant>,
+}
+
+/// The webhooks that have told that they are gone.
+#[derive(Default)]
+struct GoneWebhooks {
+    names: HashSet<String>,
+    /// The list of webhooks at that time: another one begins anew.
+    among: Arc<Vec<Arc<Webhook>>>,
 }
 
 /// The work of one round.
@@ -75,7 +82,7 @@ impl WebhookTask {
             holder: auth::random_id("process_"),
             connector: Connector::new(Some(ConnectorOptions::new(1))),
             connection: None,
-            gone: (HashSet::new(), None),
+            gone: GoneWebhooks::default(),
             out_of_use: HashSet::new(),
             dropped: 0,
             looked: None,
@@ -96,12 +103,12 @@ impl WebhookTask {
     }
 
     async fn round(&mut self, webhooks: Arc<Vec<Arc<Webhook>>>) -> Result<(), StoreError> {
-        if self.gone.1.as_ref().is_none_or(|earlier| !Arc::ptr_eq(earlier, &webhooks)) {
-            self.gone = (HashSet::new(), Some(Arc::clone(&webhooks)));
+        if !Arc::ptr_eq(&self.gone.among, &webhooks) {
+            self.gone = GoneWebhooks { names: HashSet::new(), among: Arc::clone(&webhooks) };
         }
         self.look_at_targets();
         let outbox = Arc::clone(self.gateway.outbox());
-        let (holder, gone) = (self.holder.clone(), self.gone.0.clone());
+        let (holder, gone) = (self.holder.clone(), self.gone.names.clone());
         let looks_at_keys = self.looked.is_none_or(|last| last.elapsed() > KEY_INTERVAL);
         let Round { due, waiting } = self
             .with_store(move |connection| {
@@ -152,7 +159,7 @@ impl WebhookTask {
             match result {
                 Ok(()) => {}
                 Err(DeliveryError::Gone) => {
-                    self.gone.0.insert(webhook.name.clone());
+                    self.gone.names.insert(webhook.name.clone());
                     break;
                 }
                 // The next one would fail as well.
