@@ -120,7 +120,7 @@ fn grant(folder: &Path) -> Grant {
     Books::open(folder).unwrap().top_up("bench", "1000000".parse().unwrap(), "bench").unwrap();
     let new = NewKey { account: Some("bench".into()), ..NewKey::default() };
     let secret = operations.create_key(&Intent::of(&actor), &new).unwrap().secret.unwrap();
-    KeyTable::open(folder).unwrap().grant(Some(&secret), "").unwrap()
+    KeyTable::open(folder).unwrap().grant(Some(&secret), "", None).unwrap()
 }
 
 fn prices() -> Arc<Prices> {

@@ -58,9 +58,11 @@ fn operators_read_of_every_metric() {
         include_str!("../src/observe/ledger.rs"),
         include_str!("../src/observe/maker.rs"),
         include_str!("../src/observe/metrics.rs"),
+        include_str!("../src/observe/operators.rs"),
         include_str!("../src/observe/process.rs"),
         include_str!("../src/observe/requests.rs"),
         include_str!("../src/observe/target.rs"),
+        include_str!("../src/observe/tenants.rs"),
     );
     let mut metrics: Vec<_> =
         source.split("\"crossmodel_").skip(1).filter_map(|s| s.split('"').next()).collect();

@@ -15,34 +15,41 @@ use super::model::{ErrorBody, List};
 /// A client of the API.
 #[derive(Debug)]
 pub struct Client {
-    transport: Transport,
+    transport: Box<dyn Transport>,
 }
 
-/// The way to the API.
-#[derive(Debug)]
-enum Transport {
-    /// The store itself.
-    Store(Box<Api>),
+/// The way to the API: the store itself, or a running gateway.
+pub trait Transport: std::fmt::Debug {
+    /// Answers a request.
+    ///
+    /// # Errors
+    /// Fails if there is no answer.
+    fn answer(&self, request: &Request) -> OperationResult<Answer>;
+}
+
+impl Transport for Api {
+    fn answer(&self, request: &Request) -> OperationResult<Answer> {
+        Ok(Self::answer(self, request))
+    }
 }
 
 impl Client {
-    /// Makes a client of the store in a data folder.
+    /// Makes a client of the store in a data folder, for which no gateway tells the rate limits of new keys.
     #[must_use]
-    pub fn of_store(folder: &Path) -> Self {
-        Self { transport: Transport::Store(Box::new(Api::new(folder, None))) }
+    pub fn of_store(folder: &Path, key_defaults: RateLimits) -> Self {
+        Self::of_gateway(Api::new(folder, None).with_key_defaults(key_defaults))
     }
 
     /// Makes a client of the store in a data folder that changes nothing.
     #[must_use]
     pub fn of_store_to_read(folder: &Path) -> Self {
-        Self { transport: Transport::Store(Box::new(Api::to_read(folder))) }
+        Self::of_gateway(Api::to_read(folder))
     }
 
-    /// Sets the rate limits of new keys for which none are named.
+    /// Makes a client of a running gateway.
     #[must_use]
-    pub fn with_key_defaults(self, defaults: RateLimits) -> Self {
-        let Transport::Store(api) = self.transport;
-        Self { transport: Transport::Store(Box::new(api.with_key_defaults(defaults))) }
+    pub fn of_gateway(transport: impl Transport + 'static) -> Self {
+        Self { transport: Box::new(transport) }
     }
 
     /// Reads an object.
@@ -51,6 +58,14 @@ impl Client {
     /// Fails with the API's error.
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> OperationResult<T> {
         object(&self.request("GET", path, Vec::new())?)
+    }
+
+    /// Reads an answer that is not JSON.
+    ///
+    /// # Errors
+    /// Fails with the API's error.
+    pub fn bytes(&self, path: &str) -> OperationResult<Vec<u8>> {
+        self.request("GET", path, Vec::new()).map(|answer| answer.body)
     }
 
     /// Reads all pages of a list, oldest first. `query` is empty or ends with `&`.
@@ -105,9 +120,7 @@ impl Client {
             body,
             peer: Peer::Command,
         };
-        let answer = match &self.transport {
-            Transport::Store(api) => api.answer(&request),
-        };
+        let answer = self.transport.answer(&request)?;
         if answer.status < 300 { Ok(answer) } else { Err(error(&answer)) }
     }
 }

@@ -66,6 +66,10 @@ pub enum Code {
     Internal,
     /// The store cannot be used.
     StoreUnavailable,
+    /// No gateway can be reached.
+    GatewayUnavailable,
+    /// The gateway ends after its calls, and changes nothing any more.
+    Draining,
 }
 
 impl Code {
@@ -91,6 +95,8 @@ impl Code {
             Self::RateLimited => ("rate_limited", 429),
             Self::Internal => ("internal", 500),
             Self::StoreUnavailable => ("store_unavailable", 503),
+            Self::GatewayUnavailable => ("gateway_unavailable", 503),
+            Self::Draining => ("draining", 503),
         }
     }
 
@@ -170,7 +176,7 @@ impl From<rusqlite::Error> for OperationError {
 }
 
 /// All codes.
-const ALL: [Code; 18] = [
+const ALL: [Code; 20] = [
     Code::InvalidRequest,
     Code::InvalidCursor,
     Code::Unauthorized,
@@ -189,4 +195,6 @@ const ALL: [Code; 18] = [
     Code::RateLimited,
     Code::Internal,
     Code::StoreUnavailable,
+    Code::GatewayUnavailable,
+    Code::Draining,
 ];

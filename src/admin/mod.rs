@@ -12,4 +12,6 @@ mod ops;
 mod records;
 
 pub use error::{Code, Mistake, OperationError, OperationResult};
-pub use ops::{Actor, AuditFilter, Intent, KeyFilter, Operations, Page, Repeatable, Replay, Via};
+pub use ops::{
+    Actor, AuditFilter, DeclaredObjects, Intent, KeyFilter, Operations, Page, Repeatable, Replay, Via,
+};

@@ -52,6 +52,14 @@ pub enum Period {
     Total,
 }
 
+impl Budget {
+    /// Whether it is the spending limit of its key: what all calls of the key together may cost.
+    #[must_use]
+    pub fn is_spending_limit(&self) -> bool {
+        (self.owner, self.period, self.is_hard) == (BudgetOwner::Key, Period::Total, true)
+    }
+}
+
 impl Period {
     /// Returns the first day of the window to which a time belongs. Times are in seconds, days in days since the epoch.
     #[must_use]

@@ -1,6 +1,7 @@
 //! A key, its rights, and its status.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::failure::{Failure, Kind};
 use crate::money::Amount;
 
-use super::{Aliases, Budget, Digest, Tags};
+use super::{AddressList, Aliases, Budget, CallCounts, Digest, Tags};
 
 /// Whether something is in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -37,6 +38,8 @@ pub struct Key {
     pub rights: Rights,
     /// Seconds since the epoch.
     pub created: i64,
+    /// Whether the key has metrics of its own.
+    pub watch: bool,
     /// The time from which the key no longer works, in seconds since the epoch.
     pub expires: Option<i64>,
     /// The secret by which the call is made.
@@ -49,6 +52,8 @@ pub struct Key {
     pub budgets: Arc<[Budget]>,
     /// The tags of its calls: its own ones, and those of its account.
     pub tags: Tags,
+    /// The calls that were made by the key.
+    pub counts: Arc<CallCounts>,
 }
 
 /// A secret of a key, without the secret itself.
@@ -62,6 +67,8 @@ pub struct KeySecret {
     pub not_after: Option<i64>,
     /// Whether the key has no newer secret.
     pub is_newest: bool,
+    /// The time until which the key has another secret, in seconds since the epoch.
+    pub other_until: Option<i64>,
     /// The minute of its last use since the epoch; 0: never. All copies share it.
     pub last_used: Arc<AtomicU32>,
 }
@@ -81,6 +88,10 @@ pub struct Rights {
     pub spending_limit: Option<Amount>,
     /// Whether the key's requests are refused if a part of them would be lost in translation.
     pub strict: bool,
+    /// The most calls that are answered at once; absent: unlimited.
+    pub max_concurrent: Option<u32>,
+    /// The addresses from which the key may be used; absent: all.
+    pub allow_ips: Option<AddressList>,
 }
 
 /// The rate limits of a key, per minute.
@@ -92,6 +103,12 @@ pub struct RateLimits {
     pub tpm: Option<u32>,
 }
 
+/// The longest name of a key, an account or a tag, in characters.
+pub const MAX_NAME_CHARS: usize = 64;
+
+/// The longest notes of a key, in characters.
+pub const MAX_NOTES_CHARS: usize = 200;
+
 /// The right to make one call.
 pub type Grant = Arc<Key>;
 
@@ -100,6 +117,13 @@ impl Key {
     #[must_use]
     pub fn has_limited_money(&self) -> bool {
         self.has_wallet || self.budgets.iter().any(|budget| budget.is_hard)
+    }
+
+    /// Whether the key may be used from an address. A client without an address may use keys of all addresses only.
+    #[must_use]
+    pub fn allows_address(&self, client: Option<IpAddr>) -> bool {
+        let list = self.rights.allow_ips.as_ref();
+        list.is_none_or(|list| client.is_some_and(|client| list.contains(client)))
     }
 
     /// Whether the key may call this model.
@@ -141,6 +165,12 @@ impl Key {
 }
 
 impl KeySecret {
+    /// Returns the end of the secret while the key has another one that works: it tells who still uses which.
+    #[must_use]
+    pub fn hint_in_rotation(&self, now: i64) -> Option<&str> {
+        self.hint.as_deref().filter(|_| self.other_until.is_some_and(|end| now < end))
+    }
+
     /// Notes a use in a minute since the epoch. Returns whether it is the first one in that minute.
     pub(super) fn note_use(&self, minute: u32) -> bool {
         let is_first = self.last_used.load(Ordering::Relaxed) != minute;
@@ -179,18 +209,21 @@ impl Key {
             status: Status::Active,
             rights: Rights::default(),
             created: 0,
+            watch: false,
             expires: None,
             secret: KeySecret {
                 digest: Digest([0; 32]),
                 hint: None,
                 not_after: None,
                 is_newest: true,
+                other_until: None,
                 last_used: Arc::default(),
             },
             account_status: Status::Active,
             has_wallet: false,
             budgets: Arc::default(),
             tags: None,
+            counts: Arc::default(),
         }
     }
 }

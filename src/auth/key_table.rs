@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -92,13 +93,25 @@ impl KeyTable {
     /// Returns the key of a credential.
     ///
     /// # Errors
-    /// Returns 401 if the credential is missing or invalid, if the key has expired, or if the key or its account is
-    /// disabled. `missing` is the documented message of the client's protocol.
-    pub fn grant(&self, credential: Option<&str>, missing: &'static str) -> Result<Grant> {
-        self.grant_at(credential, missing, store::now())
+    /// Returns 401 if the credential is missing or invalid, if the key has expired, if the key or its account is
+    /// disabled, or if the key may not be used from the client's address. `missing` is the documented message of the
+    /// client's protocol.
+    pub fn grant(
+        &self,
+        credential: Option<&str>,
+        missing: &'static str,
+        client: Option<IpAddr>,
+    ) -> Result<Grant> {
+        self.grant_at(credential, missing, client, store::now())
     }
 
-    fn grant_at(&self, credential: Option<&str>, missing: &'static str, now: i64) -> Result<Grant> {
+    fn grant_at(
+        &self,
+        credential: Option<&str>,
+        missing: &'static str,
+        client: Option<IpAddr>,
+        now: i64,
+    ) -> Result<Grant> {
         let Some(credential) = credential.filter(|text| !text.is_empty()) else {
             return Err(Failure::new(Kind::MissingKey, missing));
         };
@@ -110,6 +123,10 @@ impl KeyTable {
         let Entry { grant, usable_until } = entry.ok_or_else(invalid)?;
         if now >= *usable_until {
             return Err(grant.refusal(now));
+        }
+        if !grant.allows_address(client) {
+            let message = "The API key may not be used from this address.";
+            return Err(Failure::new(Kind::AddressNotAllowed, message));
         }
         let minute = u32::try_from(now / SECONDS_PER_MINUTE).unwrap_or(u32::MAX);
         if grant.secret.note_use(minute) {
@@ -244,7 +261,7 @@ mod tests {
         let table = KeyTable::open(folder.path()).unwrap();
         let kind = |credential: &str| {
             std::thread::sleep(Duration::from_millis(STORE_CHECK_INTERVAL_MS + 5));
-            table.grant(Some(credential), "missing").map_err(|failure| failure.kind())
+            table.grant(Some(credential), "missing", None).map_err(|failure| failure.kind())
         };
         let other = Store::open(folder.path()).unwrap();
         other.create_account("a").unwrap();
@@ -256,8 +273,8 @@ mod tests {
         assert_eq!(kind(secret.expose()).unwrap_err(), Kind::KeyInactive);
         other.change("keys", &key.id, "deleted", 1);
         assert_eq!(kind(secret.expose()).unwrap_err(), Kind::InvalidKey);
-        assert_eq!(table.grant(None, "missing").unwrap_err().kind(), Kind::MissingKey);
-        assert_eq!(table.grant(Some(""), "missing").unwrap_err().message(), "missing");
+        assert_eq!(table.grant(None, "missing", None).unwrap_err().kind(), Kind::MissingKey);
+        assert_eq!(table.grant(Some(""), "missing", None).unwrap_err().message(), "missing");
     }
 
     #[test]
@@ -274,7 +291,7 @@ mod tests {
         store.change("keys", &key.id, "expires", 1_800_000_000);
         let table = KeyTable::open(folder.path()).unwrap();
         let at = |secret: &Secret, now| {
-            table.grant_at(Some(secret.expose()), "", now).map(|grant| grant.id.clone())
+            table.grant_at(Some(secret.expose()), "", None, now).map(|grant| grant.id.clone())
         };
         let refused = |secret: &Secret, now| {
             at(secret, now).map_err(|failure| failure.message().to_owned()).unwrap_err()
@@ -298,8 +315,9 @@ mod tests {
         let connection = store::open(folder.path()).unwrap();
         let mut counts = Vec::new();
         for now in [600, 601, 659, 660, 725] {
-            table.grant_at(Some(secret.expose()), "", now).unwrap();
-            let uses = table.uses().write(&connection).unwrap();
+            table.grant_at(Some(secret.expose()), "", None, now).unwrap();
+            let uses = table.uses().waiting();
+            SecretUses::write(&connection, &uses).unwrap();
             table.uses().written(&uses);
             counts.push(uses.len());
         }
@@ -357,7 +375,7 @@ mod tests {
         let more = format!("UPDATE budgets SET amount = {} WHERE kind = 'key'", 3 * one);
         assert_eq!(changed(&more), [of(&a, &["3.00", "1.00"])]);
         assert_eq!(changed("DELETE FROM budgets WHERE kind = 'account'"), [of(&a, &["3.00"]), of(&c, &[])]);
-        let limit = format!("UPDATE keys SET spending_limit = {one} WHERE id = '{b}'");
+        let limit = format!("{add} ('key', '{b}', 'total', {one}, 1)");
         assert_eq!(changed(&limit), [of(&b, &["1.00"])], "a spending limit is a budget");
         assert_eq!(changed("UPDATE keys SET deleted = 1; UPDATE keys SET deleted = NULL").len(), 2);
         assert!(store.key(&a).unwrap().budgets.is_empty(), "a deleted key has no budgets");

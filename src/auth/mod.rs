@@ -2,9 +2,11 @@
 //!
 //! A [`KeyTable`] answers from memory; operators may change the [`Store`] behind it while the proxy runs.
 
+mod addresses;
 mod aliases;
 mod bearer;
 mod budget;
+mod call_counts;
 mod expiry;
 mod key;
 mod key_table;
@@ -16,13 +18,15 @@ mod store;
 mod tag;
 
 pub use crate::store::StoreError;
+pub use addresses::{AddressBlock, AddressList};
 pub use aliases::Aliases;
 pub use bearer::bearer_token;
 pub use budget::{Budget, BudgetOwner, Period};
+pub use call_counts::{CallCounts, CallOutcome, CallTotals};
 pub use expiry::{ExpiringKey, expiring_keys};
-pub use key::{Grant, Key, KeySecret, RateLimits, Rights, Status};
+pub use key::{Grant, Key, KeySecret, MAX_NAME_CHARS, MAX_NOTES_CHARS, RateLimits, Rights, Status};
 pub use key_table::KeyTable;
-pub use operator::{OperatorToken, Role};
+pub use operator::{AccountScope, Operator, OperatorToken, Role};
 pub(crate) use secret::random;
 pub use secret::random_id;
 pub use secret::{Digest, Secret, Token, contains_secret, key_hint};

@@ -1,5 +1,7 @@
 //! Operators: their credentials and rights.
 
+use std::sync::Arc;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +16,49 @@ pub struct OperatorToken {
     pub role: Role,
     /// The credential.
     pub token: Token,
+    /// The accounts that it is for.
+    pub accounts: AccountScope,
+}
+
+/// An operator whose credential is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operator {
+    /// The name, which the audit log shows.
+    pub name: String,
+    /// The rights.
+    pub role: Role,
+    /// The accounts to which the rights are limited.
+    pub accounts: AccountScope,
+}
+
+/// The accounts that an operator sees and changes: some by id, or all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccountScope(Option<Arc<[String]>>);
+
+impl AccountScope {
+    /// Makes the scope of these accounts, or of all.
+    #[must_use]
+    pub fn new(accounts: Option<Vec<String>>) -> Self {
+        Self(accounts.map(Into::into))
+    }
+
+    /// Returns the accounts; `None`: all.
+    #[must_use]
+    pub fn accounts(&self) -> Option<&[String]> {
+        self.0.as_deref()
+    }
+
+    /// Whether all accounts belong to it.
+    #[must_use]
+    pub fn is_all(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Whether an account belongs to it.
+    #[must_use]
+    pub fn includes(&self, account: &str) -> bool {
+        self.accounts().is_none_or(|accounts| accounts.iter().any(|known| known == account))
+    }
 }
 
 /// The rights of an operator's credential. Each role includes those before it.

@@ -139,6 +139,12 @@ impl Token {
         Self(digest)
     }
 
+    /// Returns the digest of its text.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.0
+    }
+
     /// Whether `shown` is the token. The comparison takes the same time wherever they differ.
     #[must_use]
     pub fn matches(&self, shown: &str) -> bool {

@@ -19,18 +19,23 @@ impl SecretUses {
         self.0.lock().insert(digest, minute);
     }
 
-    /// Writes all uses. They remain until [`Self::written`] says that the transaction has succeeded.
+    /// Returns all uses, in minutes since the epoch. They remain until [`Self::written`] says that the store has them.
+    #[must_use]
+    pub fn waiting(&self) -> Vec<(Digest, u32)> {
+        self.0.lock().iter().map(|(digest, minute)| (*digest, *minute)).collect()
+    }
+
+    /// Writes uses to the store.
     ///
     /// # Errors
     /// Fails if the store cannot be written.
-    pub fn write(&self, connection: &Connection) -> rusqlite::Result<Vec<(Digest, u32)>> {
-        let uses: Vec<_> = self.0.lock().iter().map(|(digest, minute)| (*digest, *minute)).collect();
+    pub fn write(connection: &Connection, uses: &[(Digest, u32)]) -> rusqlite::Result<()> {
         let sql = "UPDATE key_secrets SET last_used = ?2 WHERE digest = ?1";
-        for (digest, minute) in &uses {
+        for (digest, minute) in uses {
             let seconds = i64::from(*minute) * SECONDS_PER_MINUTE;
             connection.prepare_cached(sql)?.execute(params![digest.0, seconds])?;
         }
-        Ok(uses)
+        Ok(())
     }
 
     /// Forgets uses that were written.

@@ -97,6 +97,7 @@ impl Store {
                 // Secrets come in the order in which they were made.
                 stored.secrets.iter_mut().for_each(|earlier| earlier.secret.is_newest = false);
                 stored.secrets.push(key);
+                join_secrets(&mut stored.secrets);
             }
         }
         self.add_budgets(&mut keys, revision)?;
@@ -117,8 +118,20 @@ impl Store {
             let owners = [(BudgetOwner::Key, key.id.as_str()), (BudgetOwner::Account, key.account.as_str())];
             let own = owners.iter().filter_map(|owner| by_owner.get(owner)).flatten();
             key.budgets = own.map(|budget| (*budget).clone()).collect();
+            key.rights.spending_limit =
+                key.budgets.iter().find(|one| one.is_spending_limit()).map(|one| one.limit);
         }
         Ok(())
+    }
+}
+
+/// Notes the time until which two secrets of a key work, which is that at which the earlier one ends, and lets both count
+/// calls together.
+fn join_secrets(secrets: &mut [Key]) {
+    if let [.., earlier, newest] = secrets {
+        newest.counts = Arc::clone(&earlier.counts);
+        let end = earlier.secret.not_after;
+        (earlier.secret.other_until, newest.secret.other_until) = (end, end);
     }
 }
 
@@ -128,6 +141,7 @@ fn key(row: &Row<'_>) -> rusqlite::Result<Option<Key>> {
     let models: Option<String> = row.get("models")?;
     let (aliases, tags): (String, String) = (row.get("aliases")?, row.get("tags")?);
     let account_tags: String = row.get("account_tags")?;
+    let allow_ips: Option<String> = row.get("allow_ips")?;
     let last_used: Option<i64> = row.get("last_used")?;
     let minute = last_used.and_then(|time| u32::try_from(time / SECONDS_PER_MINUTE).ok());
     Ok(Some(Key {
@@ -139,9 +153,12 @@ fn key(row: &Row<'_>) -> rusqlite::Result<Option<Key>> {
             models: models.map(|text| parse(&text)).transpose()?,
             aliases: parse(&aliases)?,
             rate: RateLimits { rpm: row.get("rpm")?, tpm: row.get("tpm")? },
-            spending_limit: row.get("spending_limit")?,
+            spending_limit: None,
             strict: row.get("strict")?,
+            max_concurrent: row.get("max_concurrent")?,
+            allow_ips: allow_ips.map(|text| parse(&text)).transpose()?,
         },
+        watch: row.get("watch")?,
         created: row.get("created")?,
         expires: row.get("expires")?,
         secret: KeySecret {
@@ -149,12 +166,14 @@ fn key(row: &Row<'_>) -> rusqlite::Result<Option<Key>> {
             hint: row.get("hint")?,
             not_after: row.get("not_after")?,
             is_newest: true,
+            other_until: None,
             last_used: Arc::new(AtomicU32::new(minute.unwrap_or_default())),
         },
         account_status: status(row, "account_status")?,
         has_wallet: row.get("has_wallet")?,
         budgets: Arc::default(),
         tags: tag::of_key(&account_tags, &tags),
+        counts: Arc::default(),
     }))
 }
 
@@ -207,27 +226,17 @@ pub(crate) mod testing {
 
         pub(crate) fn create_key(&self, new: &NewKey) -> Result<(Key, Secret), StoreError> {
             let (id, secret) = (random_id("key_"), Secret::generate());
-            let Rights { models, aliases, rate, spending_limit, strict } = &new.rights;
+            let Rights { models, aliases, rate, spending_limit, strict, .. } = &new.rights;
             let models = models.as_ref().map(|models| serde_json::to_string(models).unwrap());
             let aliases = serde_json::to_string(aliases).unwrap();
             let number = self.next_revision();
             self.0.execute(
-                "INSERT INTO keys (id, account, name, status, models, aliases, rpm, tpm, spending_limit, strict,
-                    origin, created, created_by, revision)
-                 VALUES (?1, ?2, ?3, 'active', ?4, ?5, ?6, ?7, ?8, ?9, 'cli', 0, 'test', ?10)",
-                params![
-                    id,
-                    new.account,
-                    new.name,
-                    models,
-                    aliases,
-                    rate.rpm,
-                    rate.tpm,
-                    spending_limit,
-                    strict,
-                    number
-                ],
+                "INSERT INTO keys (id, account, name, status, models, aliases, rpm, tpm, strict, origin, created,
+                    created_by, revision)
+                 VALUES (?1, ?2, ?3, 'active', ?4, ?5, ?6, ?7, ?8, 'cli', 0, 'test', ?9)",
+                params![id, new.account, new.name, models, aliases, rate.rpm, rate.tpm, strict, number],
             )?;
+            self.set_spending_limit(&id, *spending_limit);
             self.add_secret(&id, &secret, None);
             let mut stored = self.changed_since(number - 1)?;
             Ok((stored.pop().unwrap().secrets.pop().unwrap(), secret))
@@ -244,6 +253,18 @@ pub(crate) mod testing {
             let sql =
                 "INSERT INTO key_secrets (digest, key, hint, created, not_after) VALUES (?1, ?2, ?3, 0, ?4)";
             self.0.execute(sql, params![secret.digest().0, id, secret.hint(), not_after]).unwrap();
+        }
+
+        pub(crate) fn set_spending_limit(&self, id: &str, limit: Option<crate::money::Amount>) {
+            let budget = "kind = 'key' AND owner = ?1 AND period = 'total' AND hard";
+            match limit {
+                None => self.0.execute(&format!("DELETE FROM budgets WHERE {budget}"), [id]).unwrap(),
+                Some(limit) => {
+                    let sql = "INSERT INTO budgets (kind, owner, period, amount, hard) VALUES ('key', ?1, 'total', ?2, 1)
+                        ON CONFLICT DO UPDATE SET amount = excluded.amount";
+                    self.0.execute(sql, params![id, limit]).unwrap()
+                }
+            };
         }
 
         /// Changes a row of `keys` or `accounts`.

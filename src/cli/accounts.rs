@@ -1,4 +1,4 @@
-//! `crossmodel account`, `crossmodel usage` and `crossmodel ledger`.
+//! `crossmodel account` and `crossmodel ledger`.
 
 use std::io::Write;
 use std::path::Path;
@@ -6,10 +6,10 @@ use std::path::Path;
 use clap::{Args, Subcommand};
 use crossmodel::admin::client::{Client, object_path};
 use crossmodel::admin::model::{
-    Account, AccountPatch, Key, List, NewAccount, Payment, Transaction, Usd, WalletView,
+    Account, AccountPatch, List, NewAccount, Payment, Transaction, Usd, WalletView,
 };
 use crossmodel::auth::Status;
-use crossmodel::meter::{AuditStep, Books, Tally, UsageReport};
+use crossmodel::meter::{AuditStep, Books};
 use crossmodel::money::Amount;
 
 use super::failure::CommandError;
@@ -87,18 +87,6 @@ pub(super) struct TransactionsArguments {
     limit: u32,
 }
 
-#[derive(Debug, Args)]
-pub(super) struct UsageArguments {
-    /// The account.
-    #[arg(long, default_value = super::keys::DEFAULT_ACCOUNT)]
-    account: String,
-    /// The id of one of its keys. Default: all keys of the account together.
-    #[arg(long)]
-    key: Option<String>,
-    #[command(flatten)]
-    format: OutputFormat,
-}
-
 #[derive(Debug, Subcommand)]
 pub(super) enum LedgerCommand {
     /// Checks that the ledger adds up. Fails if it does not.
@@ -171,26 +159,6 @@ impl TransactionsArguments {
     }
 }
 
-impl UsageArguments {
-    pub(super) fn run(&self, data: &Path, out: &mut dyn Write) -> Result<(), CommandError> {
-        let _: Account = Client::of_store_to_read(data).get(&object_path(ACCOUNTS, &self.account))?;
-        let report = Books::open_to_read(data)?.report(&self.account, self.key.as_deref())?;
-        if let Some(id) = &self.key {
-            // A key that was deleted still has its usage.
-            let is_unknown = report.monthly.requests == 0 && report.weekly.requests == 0;
-            let known = Client::of_store_to_read(data).get::<Key>(&object_path("/keys", id)).map(drop);
-            known.or_else(|error| if is_unknown { Err(error) } else { Ok(()) })?;
-        }
-        if self.format.json {
-            return print(&report, out);
-        }
-        let UsageReport { daily, weekly, monthly } = report;
-        let rows = [("today", daily), ("this week", weekly), ("this month", monthly)];
-        let rows: Vec<_> = rows.into_iter().map(|(period, tally)| usage_row(period, &tally)).collect();
-        table(&["UTC", "COST USD", "PROMPT", "COMPLETION", "REQUESTS", "SUCCESSES"], &rows, out)
-    }
-}
-
 impl LedgerCommand {
     pub(super) fn run(&self, data: &Path, out: &mut dyn Write) -> Result<(), CommandError> {
         let Self::Audit(format) = self;
@@ -238,12 +206,6 @@ fn row(account: &Account) -> Vec<String> {
         amount(|wallet| wallet.balance_usd),
         amount(|wallet| wallet.held_usd),
     ]
-}
-
-fn usage_row(period: &str, tally: &Tally) -> Vec<String> {
-    let Tally { cost, prompt, completion, requests, successes } = tally;
-    let counts = [prompt, completion, requests, successes].map(ToString::to_string);
-    [period.to_owned(), cost.to_string()].into_iter().chain(counts).collect()
 }
 
 fn transaction_row(transaction: &Transaction) -> Vec<String> {

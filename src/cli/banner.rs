@@ -16,11 +16,12 @@ pub(super) fn print(config: &Config, key: &FirstKey, out: &mut dyn Write) -> Res
     writeln!(out, "  base URL for OpenAI clients      {base}/v1")?;
     writeln!(out, "  base URL for Anthropic clients   {base}")?;
     if let Some(settings) = &config.admin {
-        let admin = &settings.address;
+        let scheme = if settings.tls.is_some() { "https" } else { "http" };
+        let admin = format!("{scheme}://{}", settings.address);
         if settings.token.is_some() || settings.is_loopback() {
-            writeln!(out, "  console                          http://{admin}/")?;
+            writeln!(out, "  console                          {admin}/")?;
         }
-        writeln!(out, "  metrics                          http://{admin}/metrics")?;
+        writeln!(out, "  metrics                          {admin}/metrics")?;
     }
     let providers: Vec<_> = config.providers.iter().map(|provider| &*provider.name).collect();
     writeln!(out, "  providers                        {}", providers.join(", "))?;

@@ -26,6 +26,8 @@ pub(super) enum CommandError {
     NoStore(PathBuf),
     /// There is no gateway to ask.
     NoGateway(String),
+    /// The user has no permission.
+    Denied(String),
     /// The command failed, and its output says so.
     Shown,
 }
@@ -49,10 +51,11 @@ impl CommandError {
             Self::Config(_) | Self::Output(_) | Self::Usage(_) | Self::Shown => FAILED,
             Self::CommandLine(_) => WRONG_COMMAND_LINE,
             Self::NoStore(_) | Self::NoGateway(_) => UNREACHABLE,
+            Self::Denied(_) => NOT_PERMITTED,
             Self::Operation(error) => match error.code {
                 Code::NotFound => NOT_FOUND,
                 Code::Unauthorized | Code::Forbidden => NOT_PERMITTED,
-                Code::StoreUnavailable => UNREACHABLE,
+                Code::StoreUnavailable | Code::GatewayUnavailable | Code::Draining => UNREACHABLE,
                 Code::Exists
                 | Code::Conflict
                 | Code::ManagedByConfiguration
@@ -123,9 +126,10 @@ impl fmt::Display for CommandError {
             Self::Store(error) => error.fmt(f),
             Self::Operation(error) => error.fmt(f),
             Self::Output(error) => error.fmt(f),
-            Self::Usage(message) | Self::CommandLine(message) | Self::NoGateway(message) => {
-                f.write_str(message)
-            }
+            Self::Usage(message)
+            | Self::CommandLine(message)
+            | Self::NoGateway(message)
+            | Self::Denied(message) => f.write_str(message),
             Self::NoStore(folder) => {
                 let folder = folder.display();
                 write!(

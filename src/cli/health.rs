@@ -41,7 +41,7 @@ impl HealthCommand {
     /// Asks the given URL, or else the admin listener.
     pub(super) fn run(&self, admin: Option<&str>, out: &mut dyn Write) -> Result<(), CommandError> {
         let wrong = |why: &str| CommandError::Usage(why.to_owned());
-        let (address, tls, path) = match (&self.url, admin) {
+        let (address, mut tls, path) = match (&self.url, admin) {
             (Some(url), _) => {
                 let authority = url.authority().ok_or_else(|| wrong("write http://HOST:PORT/PATH"))?;
                 let tls = url.scheme() == Some(&http::uri::Scheme::HTTPS);
@@ -55,7 +55,14 @@ impl HealthCommand {
         let at = address.to_socket_addrs().ok().and_then(|mut all| all.next());
         let at = at.ok_or_else(|| CommandError::Usage(format!("{address} leads nowhere")))?;
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        let answer = runtime.block_on(Prober::new().own(reachable(at), tls, path));
+        let mut answer = runtime.block_on(Prober::new().own(reachable(at), tls, path));
+        // The address alone does not tell whether the admin listener has a certificate.
+        if self.url.is_none()
+            && matches!(answer, Err(Unreached::Answer(_)))
+            && let Ok(secure) = runtime.block_on(Prober::new().own_unverified(reachable(at), path))
+        {
+            (tls, answer) = (true, Ok(secure));
+        }
         let url = format!("{}://{address}{path}", if tls { "https" } else { "http" });
         let status = answer.as_ref().ok().map(|answer| answer.status);
         let ok = status == Some(200);

@@ -11,7 +11,7 @@ use crossmodel::admin::client::{Client, encoded, object_path};
 use crossmodel::admin::model::{
     Key, KeyLookup, KeyPatch, KeyState, List, Moment, NewKey, Period, Rotation, SecretView, Usd,
 };
-use crossmodel::auth::{Digest, Status};
+use crossmodel::auth::{AddressBlock, AddressList, Digest, Status};
 use crossmodel::money::Amount;
 use crossmodel::route::{MAX_NAME_BYTES, is_model_name};
 
@@ -49,6 +49,11 @@ pub(super) enum KeyCommand {
     /// Finds the key of a secret: the secret itself on standard input (`-`), its SHA-256, or its last four characters.
     #[command(after_help = "Examples:\n  crossmodel key find -\n  crossmodel key find x9Qz")]
     Find(Find),
+    /// Prints the SHA-256 of a secret on standard input, for `sha256` of a key in the configuration file.
+    #[command(
+        after_help = "Examples:\n  crossmodel key hash -\n\nMake a secret with: echo \"cm-$(openssl rand -hex 20)\""
+    )]
+    Hash(HashArguments),
     /// Shows one key.
     #[command(after_help = "Examples:\n  crossmodel key show key_0123")]
     Show(One),
@@ -110,6 +115,13 @@ struct RightsArguments {
     /// Tokens per minute, or `unlimited`. Default for a new key: `key_defaults` of the file, or unlimited.
     #[arg(long, value_name = "N")]
     tpm: Option<Limit<u32>>,
+    /// The most calls that are answered at once, or `unlimited`. Default for a new key: unlimited.
+    #[arg(long, value_name = "N")]
+    max_concurrent: Option<Limit<u32>>,
+    /// An address or a block from which the key may be used, such as `10.0.0.0/8`; may be repeated. `all`: every
+    /// address.
+    #[arg(long = "allow-ip", value_name = "ADDRESS", value_parser = source)]
+    allow_ips: Vec<Source>,
     /// The most that all calls of the key together may cost, in dollars, or `unlimited`. Default for a new key:
     /// unlimited.
     #[arg(long, value_name = "USD")]
@@ -131,7 +143,14 @@ struct LifeArguments {
     /// Notes for operators.
     #[arg(long)]
     notes: Option<String>,
+    /// Whether the key has metrics of its own.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    watch: Option<bool>,
 }
+
+/// An address or a block from which a key may be used; `None`: all addresses.
+#[derive(Clone, Copy, Debug)]
+struct Source(Option<AddressBlock>);
 
 /// An expiry, or none.
 #[derive(Clone, Copy, Debug)]
@@ -155,7 +174,7 @@ pub(super) struct ListArguments {
     #[arg(long, value_parser = ["active", "disabled", "expired", "account_disabled", "deleted"])]
     state: Option<String>,
     /// The order.
-    #[arg(long, value_parser = ["created", "name", "account", "expires", "last-used"], default_value = "created")]
+    #[arg(long, value_parser = ["created", "name", "account", "spent", "expires", "last-used"], default_value = "created")]
     sort: String,
     #[command(flatten)]
     format: OutputFormat,
@@ -167,6 +186,13 @@ pub(super) struct Find {
     what: String,
     #[command(flatten)]
     format: OutputFormat,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct HashArguments {
+    /// `-`: the secret is on standard input.
+    #[arg(value_parser = ["-"])]
+    secret: String,
 }
 
 /// A limit, or none.
@@ -190,6 +216,14 @@ fn alias(text: &str) -> Result<(String, String), String> {
 fn model_name(text: &str) -> Result<String, String> {
     let why = || format!("a model's name has 1 to {MAX_NAME_BYTES} visible ASCII characters");
     is_model_name(text).then(|| text.to_owned()).ok_or_else(why)
+}
+
+/// Parses an address or a block.
+fn source(text: &str) -> Result<Source, String> {
+    if text == "all" {
+        return Ok(Source(None));
+    }
+    text.parse().map(Some).map(Source)
 }
 
 /// Parses an expiry.
@@ -216,7 +250,7 @@ impl KeyCommand {
 
     /// Whether the command changes nothing.
     pub(super) fn only_reads(&self) -> bool {
-        matches!(self, Self::List(_) | Self::Show(_) | Self::Find(_))
+        matches!(self, Self::List(_) | Self::Show(_) | Self::Find(_) | Self::Hash(_))
     }
 
     pub(super) fn run(&self, client: &Client, out: &mut dyn Write) -> Result<(), CommandError> {
@@ -226,6 +260,7 @@ impl KeyCommand {
             Self::Rotate(rotate) => rotate.run(client, out),
             Self::List(list) => list.run(client, out),
             Self::Find(find) => find.run(client, out),
+            Self::Hash(hash) => hash.run(out),
             Self::Show(one) => one.show(client.get(&object_path(KEYS, &one.id))?, out),
             Self::Disable(one) => one.set_status(client, Status::Disabled, out),
             Self::Enable(one) => one.set_status(client, Status::Active, out),
@@ -239,7 +274,7 @@ impl KeyCommand {
 
 impl Create {
     fn run(&self, client: &Client, out: &mut dyn Write) -> Result<(), CommandError> {
-        let RightsArguments { models, aliases, rpm, tpm, spending_limit, strict } = &self.rights;
+        let RightsArguments { models, aliases, rpm, tpm, spending_limit, strict, .. } = &self.rights;
         let new = NewKey {
             name: self.name.clone(),
             account: Some(self.account.clone()),
@@ -248,11 +283,14 @@ impl Create {
             rpm: rpm.map(|Limit(limit)| limit),
             tpm: tpm.map(|Limit(limit)| limit),
             spending_limit_usd: spending_limit.and_then(|Limit(limit)| limit.map(Usd)),
+            max_concurrent: self.rights.max_concurrent.and_then(|Limit(limit)| limit),
+            allow_ips: addresses_of(&self.rights.allow_ips).flatten(),
             strict: strict.unwrap_or_default(),
+            watch: self.life.watch.unwrap_or_default(),
             tags: self.life.tags.iter().cloned().collect(),
             notes: self.life.notes.clone().unwrap_or_default(),
             expires_at: self.life.expires.and_then(|Expiry(time)| time),
-            expires_in: None,
+            ..NewKey::default()
         };
         show_secret(&client.send("POST", KEYS, &new)?, self.format, out)
     }
@@ -260,13 +298,14 @@ impl Create {
 
 impl Change {
     fn run(&self, client: &Client, out: &mut dyn Write) -> Result<(), CommandError> {
-        let RightsArguments { models, aliases, rpm, tpm, spending_limit, strict } = &self.rights;
+        let RightsArguments { models, aliases, rpm, tpm, spending_limit, strict, .. } = &self.rights;
         let entries = |pairs: &[(String, String)]| -> Option<Option<BTreeMap<String, Option<String>>>> {
             let pairs = pairs.iter().map(|(name, value)| (name.clone(), Some(value.clone())));
             let pairs = pairs.map(|(name, value)| (name, value.filter(|value| !value.is_empty())));
             Some(Some(pairs.collect())).filter(|entries| *entries != Some(BTreeMap::new()))
         };
         let patch = KeyPatch {
+            budgets: None,
             name: self.name.clone(),
             account: self.account.clone(),
             status: None,
@@ -275,7 +314,10 @@ impl Change {
             rpm: rpm.map(|Limit(limit)| limit),
             tpm: tpm.map(|Limit(limit)| limit),
             spending_limit_usd: spending_limit.map(|Limit(limit)| limit.map(Usd)),
+            max_concurrent: self.rights.max_concurrent.map(|Limit(limit)| limit),
+            allow_ips: addresses_of(&self.rights.allow_ips),
             strict: *strict,
+            watch: self.life.watch,
             tags: entries(&self.life.tags),
             notes: self.life.notes.clone().map(Some),
             expires_at: self.life.expires.map(|Expiry(time)| time),
@@ -308,6 +350,7 @@ impl ListArguments {
             "name" => keys.sort_by(|a, b| a.name.cmp(&b.name)),
             "account" => keys.sort_by(|a, b| a.account.cmp(&b.account)),
             "expires" => keys.sort_by_key(|key| key.expires_at.unwrap_or(Moment(i64::MAX))),
+            "spent" => keys.sort_by_key(|key| std::cmp::Reverse(key.spent_this_month_usd.0)),
             "last-used" => keys.sort_by_key(|key| std::cmp::Reverse(last_used(key))),
             _ => {}
         }
@@ -318,14 +361,7 @@ impl ListArguments {
 impl Find {
     fn run(&self, client: &Client, out: &mut dyn Write) -> Result<(), CommandError> {
         let lookup = match self.what.as_str() {
-            "-" => {
-                let mut secret = String::new();
-                std::io::stdin().read_line(&mut secret)?;
-                let wrong =
-                    || CommandError::Usage("this is no secret of a key: it begins with cm-".to_owned());
-                let digest = Digest::of(secret.trim()).ok_or_else(wrong)?;
-                KeyLookup { sha256: Some(digest.to_hex()), hint: None }
-            }
+            "-" => KeyLookup { sha256: Some(read_digest()?.to_hex()), hint: None },
             digest if digest.len() == 64 => KeyLookup { sha256: Some(digest.to_owned()), hint: None },
             hint => KeyLookup { sha256: None, hint: Some(hint.to_owned()) },
         };
@@ -337,12 +373,39 @@ impl Find {
     }
 }
 
+impl HashArguments {
+    /// Prints the digest of a secret.
+    ///
+    /// # Errors
+    /// Fails if standard input has none.
+    pub(super) fn run(&self, out: &mut dyn Write) -> Result<(), CommandError> {
+        writeln!(out, "{}", read_digest()?.to_hex())?;
+        Ok(())
+    }
+}
+
+/// Returns the digest of the secret on standard input.
+fn read_digest() -> Result<Digest, CommandError> {
+    let mut secret = String::new();
+    std::io::stdin().read_line(&mut secret)?;
+    let form = "this is no secret of a key: it is cm- and 40 letters and digits";
+    Digest::of(secret.trim()).ok_or_else(|| CommandError::Usage(form.to_owned()))
+}
+
 /// Returns the models of arguments: `None` if none are named, and `Some(None)` for all models.
 fn models_of(models: &[String]) -> Option<Option<Vec<String>>> {
     match models {
         [] => None,
         [all] if all == "all" => Some(None),
         models => Some(Some(models.to_vec())),
+    }
+}
+
+/// Returns the addresses of arguments: `None` if none are named, and `Some(None)` for all addresses.
+fn addresses_of(sources: &[Source]) -> Option<Option<AddressList>> {
+    match sources {
+        [] => None,
+        sources => Some(sources.iter().map(|Source(block)| *block).collect()),
     }
 }
 
@@ -355,7 +418,15 @@ fn show_secret(key: &Key, format: OutputFormat, out: &mut dyn Write) -> Result<(
     writeln!(out, "{secret}")?;
     // Standard output is the secret alone, so that a shell can keep it.
     let _ = writeln!(stderr(), "{} cannot be shown again: keep it now.", key.id);
+    warn(key);
     Ok(())
+}
+
+/// Says what of a key is hardly meant.
+fn warn(key: &Key) {
+    for warning in &key.warnings {
+        let _ = writeln!(stderr(), "warning: {warning}");
+    }
 }
 
 impl<T: FromStr> FromStr for Limit<T> {
@@ -368,7 +439,11 @@ impl<T: FromStr> FromStr for Limit<T> {
 
 impl One {
     fn show(&self, key: Key, out: &mut dyn Write) -> Result<(), CommandError> {
-        if self.format.json { print(&key, out) } else { table(HEADINGS, &[row(&key)], out) }
+        if self.format.json {
+            return print(&key, out);
+        }
+        warn(&key);
+        table(HEADINGS, &[row(&key)], out)
     }
 
     fn patch(&self, client: &Client, patch: &KeyPatch, out: &mut dyn Write) -> Result<(), CommandError> {
@@ -403,6 +478,7 @@ fn row(key: &Key) -> Vec<String> {
         key.account.clone(),
         state.to_owned(),
         key.secrets.iter().map(hint).collect::<Vec<_>>().join(","),
+        format!("{}", key.spent_this_month_usd.0),
         limits(key),
         key.expires_at.map_or_else(|| "never".to_owned(), Moment::date),
         last_used(key).map_or_else(|| "never".to_owned(), |time| time.to_string()),
@@ -414,6 +490,8 @@ fn limits(key: &Key) -> String {
     let mut limits = Vec::new();
     limits.extend(key.rpm.map(|rpm| format!("{rpm} rpm")));
     limits.extend(key.tpm.map(|tpm| format!("{tpm} tpm")));
+    limits.extend(key.max_concurrent.map(|most| format!("{most} at once")));
+    limits.extend(key.allow_ips.as_ref().map(|list| format!("from {list}")));
     limits.extend(key.spending_limit_usd.map(|Usd(limit)| format!("{limit} USD")));
     limits.extend(key.models.as_ref().map(|models| models.join("+")));
     limits.extend(key.aliases.iter().map(|(name, model)| format!("{name}={model}")));
@@ -425,4 +503,5 @@ fn last_used(key: &Key) -> Option<Moment> {
     key.secrets.iter().filter_map(|secret| secret.last_used_at).max()
 }
 
-const HEADINGS: &[&str] = &["KEY", "NAME", "ACCOUNT", "STATE", "SECRET", "LIMITS", "EXPIRES", "LAST USED"];
+const HEADINGS: &[&str] =
+    &["KEY", "NAME", "ACCOUNT", "STATE", "SECRET", "SPENT", "LIMITS", "EXPIRES", "LAST USED"];

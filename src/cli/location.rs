@@ -3,13 +3,17 @@
 use std::env;
 use std::ffi::OsString;
 use std::io::{Write, stderr};
+use std::net::ToSocketAddrs as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf, absolute};
 use std::process::Command;
 
 use rustix::process::geteuid;
 
+use crossmodel::admin::client::Client;
+use crossmodel::admin::model::Instance;
 use crossmodel::config::Places;
+use crossmodel::edge::RemoteGateway;
 use crossmodel::store;
 
 use super::failure::CommandError;
@@ -31,6 +35,8 @@ enum LocationRule {
     File(PathBuf, Places),
     /// The file of the machine's service, which nobody has named.
     Service,
+    /// The gateway with this file runs on another folder than the file says.
+    Running(u32),
     /// The user's own folder.
     Own,
 }
@@ -53,48 +59,84 @@ impl StoreLocation {
     /// # Errors
     /// Fails if the file cannot be read, or if the store is where an earlier version would have looked for it.
     pub(super) fn of_gateway(data: Option<&Path>, file: Option<&Path>) -> Result<Self, CommandError> {
-        let location = match (named_folder(data), file) {
-            (Some(folder), _) => Self { folder, rule: LocationRule::Named },
-            (None, Some(file)) => {
-                let places = Places::read(file)?;
-                Self { folder: places.data.clone(), rule: LocationRule::File(file.to_owned(), places) }
-            }
-            (None, None) => Self { folder: own_folder(), rule: LocationRule::Own },
-        };
+        let location = Self::by_rule(data, file)?;
         location.check_moved()?;
         Ok(location)
     }
 
-    /// Returns the folder of a command that works on a store.
+    /// Returns the folder of a command that works on a store. If a gateway runs with the file, the folder is the one that the
+    /// gateway works on, whatever the file says.
     ///
     /// # Errors
     /// Fails in the same cases as [`Self::of_gateway`].
     pub(super) fn of_command(data: Option<&Path>, file: Option<&Path>) -> Result<Self, CommandError> {
         let named = named_file(file);
         let is_implied = named_folder(data).is_none() && named.is_none();
-        match known_file(file) {
+        let (location, file, places) = match known_file(file) {
             Some(service) if is_implied => {
-                Ok(Self { folder: Places::read(&service)?.data, rule: LocationRule::Service })
+                let places = Places::read(&service)?;
+                (Self { folder: places.data.clone(), rule: LocationRule::Service }, service, places)
             }
-            _ => Self::of_gateway(data, named.as_deref()),
+            _ => match Self::by_rule(data, named.as_deref())? {
+                Self { folder, rule: LocationRule::File(file, places) } => {
+                    let rule = LocationRule::File(file.clone(), places.clone());
+                    (Self { folder, rule }, file, places)
+                }
+                location => {
+                    location.check_moved()?;
+                    return Ok(location);
+                }
+            },
+        };
+        if let Some(running) = running_elsewhere(&file, &places) {
+            return Ok(running);
         }
+        location.check_moved()?;
+        Ok(location)
     }
 
-    /// Returns the folder of an existing store, as the user whom it belongs to. `quiet`: nothing is said about it.
+    fn by_rule(data: Option<&Path>, file: Option<&Path>) -> Result<Self, CommandError> {
+        Ok(match (named_folder(data), file) {
+            (Some(folder), _) => Self { folder, rule: LocationRule::Named },
+            (None, Some(file)) => {
+                let places = Places::read(file)?;
+                Self { folder: places.data.clone(), rule: LocationRule::File(file.to_owned(), places) }
+            }
+            (None, None) => Self { folder: own_folder(), rule: LocationRule::Own },
+        })
+    }
+
+    /// Returns the folder of an existing store. `quiet`: nothing is said about it.
     ///
     /// # Errors
-    /// Fails if there is no store.
+    /// Fails if there is no store, or if it belongs to another user's gateway.
     pub(super) fn existing(self, quiet: bool) -> Result<PathBuf, CommandError> {
-        if !store::exists(&self.folder)? {
-            return Err(CommandError::NoStore(self.folder));
+        let gateways = store::gateways(&self.folder);
+        match store::exists(&self.folder) {
+            Ok(true) => {}
+            Ok(false) => return Err(CommandError::NoStore(self.folder)),
+            Err(error) => return Err(self.denied().unwrap_or_else(|| error.into())),
         }
-        if !quiet && matches!(self.rule, LocationRule::Service | LocationRule::Own) {
-            let gateways = store::gateways(&self.folder);
-            let used = gateways.first().map(|process| format!(", used by gateway {process}"));
+        let process = match self.rule {
+            LocationRule::Running(process) => Some(process),
+            _ => gateways.first().copied(),
+        };
+        if !quiet && !matches!(self.rule, LocationRule::Named | LocationRule::File(..)) {
+            let used = process.map(|process| format!(", used by gateway {process}"));
             let _ = writeln!(stderr(), "store: {}{}", self.folder.display(), used.unwrap_or_default());
         }
-        become_owner(&self.folder)?;
         Ok(self.folder)
+    }
+
+    /// Returns the error of a folder that is only for the user of the gateway that runs on it.
+    fn denied(&self) -> Option<CommandError> {
+        let LocationRule::Running(process) = self.rule else { return None };
+        let folder = self.folder.display();
+        let message = format!(
+            "gateway {process} keeps its store in {folder}, which this user may not use. Run: {}",
+            as_root()
+        );
+        Some(CommandError::Denied(message))
     }
 
     /// Ensures that the store has not stayed where an earlier version looked for it: in the working directory.
@@ -108,7 +150,7 @@ impl StoreLocation {
                 (places.written_data.as_path(), Some(setting))
             }
             LocationRule::Own => (Path::new(OLD_FOLDER), None),
-            LocationRule::Named | LocationRule::Service => return Ok(()),
+            LocationRule::Named | LocationRule::Service | LocationRule::Running(_) => return Ok(()),
         };
         if store::exists(&self.folder)? || !store::exists(old).unwrap_or(false) {
             return Ok(());
@@ -128,10 +170,42 @@ impl StoreLocation {
     }
 }
 
+/// Returns the folder of the gateway that runs with a file, if the gateway was told another folder than the file names, or
+/// if this user may not use it.
+fn running_elsewhere(file: &Path, places: &Places) -> Option<StoreLocation> {
+    let address = env::var("CROSSMODEL_ADMIN").ok().filter(|address| !address.is_empty());
+    let address = address.or_else(|| places.admin.clone())?;
+    let address = address.to_socket_addrs().ok()?.find(|address| address.ip().is_loopback())?;
+    let client = Client::of_gateway(RemoteGateway::nearby(address).ok()?);
+    let Instance { pid, data, config, .. } = client.get("/instance").ok()?;
+    let same = |a: &Path, b: &Path| match (a.canonicalize(), b.canonicalize()) {
+        (Ok(a), Ok(b)) => a == b,
+        _ => absolute(a).ok() == absolute(b).ok(),
+    };
+    let folder = PathBuf::from(data);
+    let is_its_file = config.is_some_and(|config| same(Path::new(&config), file));
+    let is_as_written = same(&folder, &places.data) && store::exists(&folder).is_ok();
+    (is_its_file && !is_as_written).then_some(StoreLocation { folder, rule: LocationRule::Running(pid) })
+}
+
+/// Returns this command as root would run it. No argument is a secret.
+pub(super) fn as_root() -> String {
+    let plain = |word: &str| {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=,@+*".contains(&byte);
+        if !word.is_empty() && word.bytes().all(is_plain) {
+            word.to_owned()
+        } else {
+            format!("'{}'", word.replace('\'', r"'\''"))
+        }
+    };
+    let words = env::args_os().skip(1).map(|word| plain(&word.to_string_lossy()));
+    std::iter::once("sudo crossmodel".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
+}
+
 /// Runs this command again as the user whom a store belongs to, if this is root. Root works on it itself only if that user
 /// could not reach it, as in a folder that a service manager keeps to itself: SQLite then gives the files beside the
 /// database to their owner.
-fn become_owner(folder: &Path) -> Result<(), CommandError> {
+pub(super) fn become_owner(folder: &Path) -> Result<(), CommandError> {
     let Some((uid, gid)) = store::owner(folder).filter(|(uid, _)| geteuid().is_root() && *uid != 0) else {
         return Ok(());
     };

@@ -11,9 +11,12 @@ mod health;
 mod keys;
 mod location;
 mod progress;
+mod reach;
+mod status;
 mod stores;
 mod table;
 mod tokens;
+mod usage;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -29,7 +32,8 @@ use crossmodel::config::{self, LoadOptions, Places, schema};
 use crossmodel::edge;
 
 use failure::CommandError;
-use location::{StoreLocation, known_file, named_file};
+use location::{StoreLocation, become_owner, known_file, named_file};
+use reach::{GatewayArguments, Needs};
 use stores::StoreCommand;
 use table::OutputFormat;
 
@@ -49,6 +53,8 @@ struct CommandLine {
     /// Does not say which store is used.
     #[arg(long, global = true)]
     quiet: bool,
+    #[command(flatten)]
+    gateway: GatewayArguments,
     #[command(flatten)]
     run: RunArguments,
     #[command(subcommand)]
@@ -78,11 +84,22 @@ enum Command {
         after_help = "Examples:\n  crossmodel health -c conf/crossmodel.yaml\n  crossmodel health --url http://127.0.0.1:9090/healthz"
     )]
     Health(health::HealthCommand),
+    /// Shows the state of a running gateway. Fails if it cannot serve.
+    #[command(
+        after_help = "Examples:\n  crossmodel status\n  crossmodel status --url https://gw.example:9090 --json"
+    )]
+    Status(OutputFormat),
+    /// Shows the configuration of a running gateway.
+    #[command(subcommand, after_help = "Examples:\n  crossmodel config status")]
+    Config(status::ConfigCommand),
     /// Prints the JSON Schema of the configuration file.
     #[command(after_help = "Examples:\n  crossmodel schema")]
     Schema,
-    /// Makes the store of a gateway that has not been started yet.
-    #[command(subcommand, after_help = "Examples:\n  crossmodel store create --data /var/lib/crossmodel")]
+    /// Makes, shows and copies the store of a gateway.
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  crossmodel store create --data /var/lib/crossmodel\n  crossmodel store backup /var/backups/crossmodel.db"
+    )]
     Store(StoreCommand),
     /// Makes and manages keys.
     #[command(
@@ -102,11 +119,11 @@ enum Command {
         after_help = "Examples:\n  crossmodel budget set --account team month=500\n  crossmodel budget list --account team"
     )]
     Budget(budgets::BudgetCommand),
-    /// Shows the usage of an account.
+    /// Shows the usage of an account on this day, in this week and in this month, or of any span of time.
     #[command(
-        after_help = "Examples:\n  crossmodel usage --account team\n  crossmodel usage --key key_0123 --json"
+        after_help = "Examples:\n  crossmodel usage --account team\n  crossmodel usage --key key_0123 --json\n  crossmodel usage --from 2026-11-01 --to 2026-12-01 --by account,model,day --csv"
     )]
-    Usage(accounts::UsageArguments),
+    Usage(usage::UsageArguments),
     /// Makes and manages operators' credentials for the admin API.
     #[command(
         subcommand,
@@ -177,16 +194,8 @@ pub(crate) fn main() -> ExitCode {
 impl CommandLine {
     fn run(&self, json: bool) -> Result<(), CommandError> {
         let out = &mut io::stdout();
-        let store = || {
-            let location = StoreLocation::of_command(self.data.as_deref(), self.config.as_deref())?;
-            location.existing(self.quiet || json)
-        };
-        let client = |only_reads: bool| {
-            store().map(|folder| match only_reads {
-                true => Client::of_store_to_read(&folder),
-                false => Client::of_store(&folder),
-            })
-        };
+        let quiet = self.quiet || json;
+        let client = |only_reads: bool| self.client(Needs { only_reads, quiet });
         match &self.command {
             None => self.serve(&self.run),
             Some(Command::Run(run)) => self.serve(&self.run.joined(run)),
@@ -201,22 +210,53 @@ impl CommandLine {
             }
             Some(Command::Schema) => Ok(out.write_all(schema().as_bytes())?),
             Some(Command::Openapi) => Ok(out.write_all(api::document().as_bytes())?),
-            Some(Command::Store(StoreCommand::Create(format))) => {
-                let location = StoreLocation::of_command(self.data.as_deref(), self.config.as_deref())?;
-                stores::create(&location.folder, *format, out)
+            Some(Command::Store(command @ StoreCommand::Create(_))) => {
+                self.gateway.expect_none("store")?;
+                command.run(&self.location()?.folder, out)
             }
-            Some(Command::Key(command)) => {
-                let defaults =
-                    if command.makes_keys() { self.key_defaults()? } else { RateLimits::default() };
-                command.run(&client(command.only_reads())?.with_key_defaults(defaults), out)
-            }
+            // A secret can be hashed where there is no store.
+            Some(Command::Key(keys::KeyCommand::Hash(hash))) => hash.run(out),
+            Some(Command::Store(command)) => command.run(&self.store("store", quiet)?, out),
+            Some(Command::Status(format)) => status::show(&self.process(quiet)?, *format, out),
+            Some(Command::Config(command)) => command.run(&self.process(quiet)?, out),
+            Some(Command::Key(command)) => command.run(&client(command.only_reads())?, out),
             Some(Command::Account(command)) => command.run(&client(command.only_reads())?, out),
             Some(Command::Budget(command)) => command.run(&client(command.only_reads())?, out),
             Some(Command::Token(command)) => command.run(&client(command.only_reads())?, out),
             Some(Command::Audit(command)) => command.run(&client(true)?, out),
-            Some(Command::Usage(command)) => command.run(&store()?, out),
-            Some(Command::Ledger(command)) => command.run(&store()?, out),
+            Some(Command::Usage(command)) => command.run(&client(true)?, quiet, out),
+            Some(Command::Ledger(command)) => command.run(&self.store("ledger", quiet)?, out),
         }
+    }
+
+    /// Returns the client of a command about keys, accounts and the like.
+    fn client(&self, needs: Needs) -> Result<Client, CommandError> {
+        let makes_keys = matches!(&self.command, Some(Command::Key(command)) if command.makes_keys());
+        let defaults = || if makes_keys { self.key_defaults() } else { Ok(RateLimits::default()) };
+        self.gateway.client(needs, self.is_placed(), || self.location(), defaults)
+    }
+
+    /// Returns the client of a command about a running gateway.
+    fn process(&self, quiet: bool) -> Result<Client, CommandError> {
+        self.gateway.process(quiet, self.is_placed(), || self.location())
+    }
+
+    /// Returns the folder of the store, as the user whom it belongs to, for a command that works on the store itself.
+    fn store(&self, command: &str, quiet: bool) -> Result<PathBuf, CommandError> {
+        self.gateway.expect_none(command)?;
+        let folder = self.location()?.existing(quiet)?;
+        become_owner(&folder)?;
+        Ok(folder)
+    }
+
+    /// Returns the place of the store.
+    fn location(&self) -> Result<StoreLocation, CommandError> {
+        StoreLocation::of_command(self.data.as_deref(), self.config.as_deref())
+    }
+
+    /// Whether the command line says where the store is.
+    fn is_placed(&self) -> bool {
+        self.data.is_some() || self.config.is_some()
     }
 
     /// Runs the gateway.
@@ -242,8 +282,7 @@ impl CommandLine {
     fn doctor(&self, format: OutputFormat, out: &mut dyn Write) -> Result<(), CommandError> {
         let file = known_file(self.config.as_deref());
         let config = read(file.as_deref(), RunArguments::default().options());
-        let location = StoreLocation::of_command(self.data.as_deref(), self.config.as_deref());
-        let data = location.map(|location| location.folder);
+        let data = self.location().map(|location| location.folder);
         doctor::run(config, data, format, out)
     }
 

@@ -38,6 +38,9 @@ pub(super) struct CreateToken {
     /// The rights: `read`, `keys` or `admin`. Each role includes those before it.
     #[arg(long, default_value = "read", value_parser = role)]
     role: Role,
+    /// The account that it sees and changes, with its keys. May be given several times. Default: all.
+    #[arg(long = "account", value_name = "ACCOUNT")]
+    accounts: Vec<String>,
     /// The time from which it no longer works: a date, a time, or a period from now such as `90d`. Default: never.
     #[arg(long, value_name = "TIME", value_parser = time)]
     expires: Option<Moment>,
@@ -95,8 +98,13 @@ impl TokenCommand {
 
 impl CreateToken {
     fn run(&self, client: &Client, out: &mut dyn Write) -> Result<(), CommandError> {
-        let new =
-            NewToken { name: self.name.clone(), role: self.role, expires_at: self.expires, expires_in: None };
+        let new = NewToken {
+            name: self.name.clone(),
+            role: self.role,
+            accounts: Some(self.accounts.clone()).filter(|accounts| !accounts.is_empty()),
+            expires_at: self.expires,
+            expires_in: None,
+        };
         let token: Token = client.send("POST", TOKENS, &new)?;
         if self.format.json {
             return print(&token, out);

@@ -11,6 +11,8 @@ use serde::de::{self, Deserializer, MapAccess, Visitor};
 use crate::auth::{OperatorToken, Role, Token};
 use crate::located::Located;
 
+use super::tls::TlsFiles;
+
 /// The listener for operators.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdminListener {
@@ -25,6 +27,8 @@ pub struct AdminListener {
     pub tokens: Vec<OperatorToken>,
     /// Whether the admin API is served where others than this machine can reach the address.
     pub plaintext: bool,
+    /// The certificate and the key for TLS; absent: no TLS.
+    pub tls: Option<TlsFiles>,
 }
 
 /// The settings of the admin listener: an address, or a map.
@@ -52,6 +56,8 @@ pub(super) struct AdminMembers {
     /// Whether the admin API is served without TLS at an address that others than this machine can reach: `allow`
     /// for a network that only operators can use. Default: it is not.
     pub(super) plaintext: Option<Plaintext>,
+    /// The certificate and the key for TLS. Default: no TLS.
+    pub(super) tls: Option<Located<TlsFiles>>,
 }
 
 /// The permission to serve the admin API without TLS.
@@ -74,6 +80,8 @@ pub(super) struct OperatorSettings {
     pub(super) token: Option<Located<String>>,
     /// The SHA-256 of the credential, hexadecimal, instead of a reference.
     pub(super) sha256: Option<String>,
+    /// The ids of the accounts that it sees and changes, with their keys. Default: all.
+    pub(super) accounts: Option<Vec<String>>,
 }
 
 impl AdminListener {
@@ -103,7 +111,7 @@ impl<'de> Visitor<'de> for AdminVisitor {
     type Value = AdminSettings;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an address, or a map of `address`, `token`, `hosts`, `tokens` and `plaintext`")
+        f.write_str("an address, or a map of `address`, `token`, `hosts`, `tokens`, `plaintext` and `tls`")
     }
 
     fn visit_str<E: de::Error>(self, address: &str) -> Result<AdminSettings, E> {

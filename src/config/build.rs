@@ -12,10 +12,10 @@ use jiff::tz::TimeZone;
 use once_cell::sync::OnceCell;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::auth::{self, Aliases, Digest, OperatorToken, Role, Token};
+use crate::auth::{self, AccountScope, Aliases, Digest, OperatorToken, Role, Token};
 use crate::located::{Located, SourcePosition};
 use crate::meter::{Prices, TierSettings};
-use crate::observe::{AccessLogSettings, Destination};
+use crate::observe::{AccessLogSettings, Destination, MAX_ACCOUNT_SERIES, MetricsSettings};
 use crate::private::{self, Exposure};
 use crate::protocol::ProtocolId;
 use crate::provider::{self, Auth, Provider, ProviderSettings};
@@ -26,13 +26,14 @@ use crate::route::{
 
 use super::admin::OperatorSettings;
 use super::cors::{Cors, CorsSettings, OriginSettings, Origins, is_origin};
+use super::declared::{DeclarationSettings, Declarations};
 use super::error::Problem;
 use super::first_run::{self, DEMO, demo_models};
 use super::secret::{Exposed, SecretReference, SecretSource};
 use super::settings::{DEFAULT_ADMIN, DEFAULT_DATA, DEFAULT_LISTEN};
 use super::webhooks;
 use super::{
-    AdminListener, AdminSettings, Config, Listener, ListenerSettings, LoadOptions, Settings, secret,
+    AdminListener, AdminSettings, Config, Listener, ListenerSettings, LoadOptions, Settings, TlsFiles, secret,
 };
 
 /// The names that a file declares, rightly or wrongly: an error that follows from another one is not reported.
@@ -50,6 +51,8 @@ pub(super) struct BuildInput<'a> {
     pub(super) declared: &'a DeclaredNames<'a>,
     /// The folder from which relative paths are taken.
     pub(super) folder: &'a Path,
+    /// The file, if there is one.
+    pub(super) file: Option<&'a Path>,
     /// The options that go before the file.
     pub(super) options: &'a LoadOptions,
 }
@@ -62,6 +65,7 @@ struct Build<'a> {
     providers: BTreeMap<String, Arc<Provider>>,
     addresses: BTreeSet<String>,
     exposed: Vec<Exposed>,
+    secret_files: Vec<PathBuf>,
     /// The references that were not followed; `None` if all are followed.
     references: Option<Vec<SecretReference>>,
 }
@@ -83,6 +87,7 @@ pub(super) fn build(
         providers: BTreeMap::new(),
         addresses: BTreeSet::new(),
         exposed: Vec::new(),
+        secret_files: Vec::new(),
         references: input.options.without_secrets.then(Vec::new),
     };
     let demo = settings.providers.keys().any(|name| name.value == DEMO).then(demo_port).transpose();
@@ -108,6 +113,9 @@ pub(super) fn build(
     let resolve = |setting: &str, reference: &Located<String>| build.secret(setting, reference, variable);
     let (webhooks, wrong) = webhooks::build(&settings.webhooks, has_secrets, resolve);
     wrong.into_iter().for_each(|(place, message)| build.report(place, message));
+    let declared =
+        DeclarationSettings { instance: settings.instance, accounts: settings.accounts, keys: settings.keys };
+    let declarations = build.declarations(declared, input.file, variable);
     let data = input.folder.join(settings.data.unwrap_or_else(|| PathBuf::from(DEFAULT_DATA)));
     Some(Config {
         listeners,
@@ -120,14 +128,18 @@ pub(super) fn build(
         usage: settings.usage.retention(),
         webhooks,
         tags: settings.tags.rules(build.problems),
-        metrics: settings.metrics,
+        audit: settings.audit,
+        metrics: build.metrics(settings.metrics),
         cors,
+        trusted_proxies: settings.trusted_proxies,
         limits: settings.limits,
         timeouts: settings.timeouts,
         catalog: Catalog::new(entries, settings.aliases),
         providers: build.providers.into_values().collect(),
+        declarations,
         demo,
         exposed: build.exposed,
+        secret_files: build.secret_files,
         references: build.references.unwrap_or_default(),
         options: input.options.clone(),
     })
@@ -229,6 +241,9 @@ impl Build<'_> {
                 }
             }
             return Some(SecretString::from(NOT_READ));
+        }
+        if let Ok(SecretSource::File(file)) = secret::source(&reference.value, self.folder) {
+            self.secret_files.push(file);
         }
         let resolved = secret::resolve(&reference.value, self.folder, variable);
         let (secret, exposed) = match resolved {
@@ -381,28 +396,33 @@ impl Build<'_> {
         }
         for ListenerSettings { address, tls } in &settings {
             self.address(address);
-            if let Some(references) = &mut self.references {
-                let files = tls.iter().flat_map(|tls| [("certificate", &tls.certificate), ("key", &tls.key)]);
-                references.extend(files.map(|(member, file)| SecretReference {
-                    setting: format!("listen.{}.tls.{member}", address.value),
-                    place: address.place,
-                    source: SecretSource::File(file.clone()),
-                }));
-                continue;
-            }
-            for file in tls.iter().flat_map(|tls| [&tls.certificate, &tls.key]) {
-                if let Err(why) = std::fs::metadata(file) {
-                    self.report(address.place, format!("{} cannot be read: {why}", file.display()));
-                }
-            }
-            if let Some(key) = tls.as_ref().map(|tls| &tls.key)
-                && let Ok(metadata) = std::fs::metadata(key)
-            {
-                let judged = secret::judged(key, private::exposure(&metadata));
-                self.judge(format!("listen.{}.tls.key", address.value), address.place, judged);
+            if let Some(files) = tls {
+                self.tls_files(&format!("listen.{}.tls", address.value), address.place, files);
             }
         }
         settings.into_iter().map(|l| Listener { address: l.address.value, tls: l.tls }).collect()
+    }
+
+    /// Checks the files of a listener's certificate.
+    fn tls_files(&mut self, setting: &str, place: SourcePosition, files: &TlsFiles) {
+        let both = [("certificate", &files.certificate), ("key", &files.key)];
+        if let Some(references) = &mut self.references {
+            references.extend(both.map(|(member, file)| SecretReference {
+                setting: format!("{setting}.{member}"),
+                place,
+                source: SecretSource::File(file.clone()),
+            }));
+            return;
+        }
+        for (_, file) in both {
+            if let Err(why) = std::fs::metadata(file) {
+                self.report(place, format!("{} cannot be read: {why}", file.display()));
+            }
+        }
+        if let Ok(metadata) = std::fs::metadata(&files.key) {
+            let judged = secret::judged(&files.key, private::exposure(&metadata));
+            self.judge(format!("{setting}.key"), place, judged);
+        }
     }
 
     fn admin(
@@ -426,9 +446,15 @@ impl Build<'_> {
             name: "admin.token".to_owned(),
             role: Role::Read,
             token,
+            accounts: AccountScope::default(),
         }));
         let plaintext = members.plaintext.is_some();
-        Some(AdminListener { address: address.value, token, hosts: members.hosts, tokens, plaintext })
+        let tls = members.tls.map(|Located { value: TlsFiles { certificate, key }, place }| {
+            let files = TlsFiles { certificate: self.folder.join(certificate), key: self.folder.join(key) };
+            self.tls_files("admin.tls", place, &files);
+            files
+        });
+        Some(AdminListener { address: address.value, token, hosts: members.hosts, tokens, plaintext, tls })
     }
 
     /// Resolves the credentials of operators.
@@ -438,13 +464,20 @@ impl Build<'_> {
         variable: &impl Fn(&str) -> Option<String>,
     ) -> Vec<OperatorToken> {
         let mut tokens: Vec<OperatorToken> = Vec::new();
-        for (n, Located { value: OperatorSettings { name, role, token, sha256 }, place }) in
+        for (n, Located { value: OperatorSettings { name, role, token, sha256, accounts }, place }) in
             settings.into_iter().enumerate()
         {
             let setting = format!("admin.tokens[{n}]");
             if tokens.iter().any(|known| known.name == name) {
                 self.report(place, format!("{setting}: the name '{name}' is taken"));
             }
+            if accounts.as_ref().is_some_and(Vec::is_empty) {
+                self.report(
+                    place,
+                    format!("{setting}: `accounts` is empty: name at least one, or leave it out"),
+                );
+            }
+            let accounts = AccountScope::new(accounts);
             let token = match (token, sha256) {
                 (Some(reference), None) => {
                     let secret = self.secret(&setting, &reference, variable);
@@ -468,9 +501,26 @@ impl Build<'_> {
                     None
                 }
             };
-            tokens.extend(token.map(|token| OperatorToken { name, role, token }));
+            tokens.extend(token.map(|token| OperatorToken { name, role, token, accounts }));
         }
         tokens
+    }
+
+    /// Checks the keys and accounts that the file declares.
+    fn declarations(
+        &mut self,
+        settings: DeclarationSettings,
+        file: Option<&Path>,
+        variable: &impl Fn(&str) -> Option<String>,
+    ) -> Declarations {
+        let file = file.map(|file| std::path::absolute(file).unwrap_or_else(|_| file.to_owned()));
+        let (all_are_read, wrong) = (self.references.is_none(), self.known.wrong);
+        let mut secret = |setting: &str, reference: &Located<String>| {
+            self.secret(setting, reference, variable).filter(|_| all_are_read)
+        };
+        let (declarations, problems) = Declarations::build(settings, (file, wrong), &mut secret);
+        self.problems.extend(problems);
+        declarations
     }
 
     /// Returns the settings of the access log. The data folder is made at the start, and any other has to exist.
@@ -484,6 +534,14 @@ impl Build<'_> {
             self.report(place, format!("access_log: there is no folder {}", parent.display()));
         }
         AccessLogSettings { to: Destination::File(path), ..value }
+    }
+
+    fn metrics(&mut self, settings: Option<Located<MetricsSettings>>) -> MetricsSettings {
+        let Located { value, place } = settings.unwrap_or_default();
+        if value.accounts > MAX_ACCOUNT_SERIES {
+            self.report(place, format!("metrics.accounts: is more than {MAX_ACCOUNT_SERIES}"));
+        }
+        value
     }
 
     fn cors(&mut self, settings: CorsSettings) -> Cors {

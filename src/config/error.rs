@@ -31,7 +31,9 @@ impl ConfigError {
         }
     }
 
-    pub(super) fn new(file: Option<&Path>, mut problems: Vec<Problem>) -> Self {
+    /// Makes an error of all problems of a file.
+    #[must_use]
+    pub fn new(file: Option<&Path>, mut problems: Vec<Problem>) -> Self {
         problems.sort();
         problems.dedup();
         Self { file: file.map(Into::into), problems }

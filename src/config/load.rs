@@ -22,8 +22,7 @@ impl Config {
     /// # Errors
     /// Fails with everything that is wrong with it.
     pub fn load_with(path: &Path, options: LoadOptions) -> Result<Self, ConfigError> {
-        let folder = folder_of(path);
-        parse_in(&text(path)?, folder, options, |name| std::env::var(name).ok())
+        parse_in(&text(path)?, Some(path), options, |name| std::env::var(name).ok())
             .map_err(|error| ConfigError::new(Some(path), error.problems().to_vec()))
     }
 
@@ -33,7 +32,7 @@ impl Config {
     /// # Errors
     /// Fails with everything that is wrong with it.
     pub fn parse(text: &str, variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        parse_in(text, Path::new(""), LoadOptions::default(), variable)
+        parse_in(text, None, LoadOptions::default(), variable)
     }
 
     /// Returns the configuration of a gateway that was started without a file: the built-in provider, and every
@@ -56,8 +55,8 @@ impl Config {
         let mut problems = Vec::new();
         let mut settings = first_run::settings(&variable);
         options.apply(&mut settings);
-        let input =
-            BuildInput { declared: &DeclaredNames::default(), folder: Path::new(""), options: &options };
+        let declared = &DeclaredNames::default();
+        let input = BuildInput { declared, folder: Path::new(""), file: None, options: &options };
         let config = build::build(settings, &input, &variable, &mut problems);
         config.filter(|_| problems.is_empty()).ok_or_else(|| ConfigError::new(None, problems))
     }
@@ -65,7 +64,7 @@ impl Config {
 
 fn parse_in(
     text: &str,
-    folder: &Path,
+    file: Option<&Path>,
     options: LoadOptions,
     variable: impl Fn(&str) -> Option<String>,
 ) -> Result<Config, ConfigError> {
@@ -82,7 +81,8 @@ fn parse_in(
     let mut settings: Settings = node::read(tree, &mut problems, &mut wrong);
     options.apply(&mut settings);
     let declared = DeclaredNames { providers: &known, wrong: &wrong };
-    let input = BuildInput { declared: &declared, folder, options: &options };
+    let folder = file.map_or_else(|| Path::new(""), folder_of);
+    let input = BuildInput { declared: &declared, folder, file, options: &options };
     match build::build(settings, &input, &variable, &mut problems) {
         Some(config) if problems.is_empty() => Ok(config),
         _ => Err(ConfigError::new(None, problems)),

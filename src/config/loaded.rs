@@ -3,19 +3,22 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::auth::RateLimits;
+use crate::auth::{AddressList, RateLimits};
 use crate::meter::UsageRetention;
 use crate::notify::Webhook;
-use crate::observe::AccessLogSettings;
+use crate::observe::{AccessLogSettings, MetricsSettings};
 use crate::provider::Provider;
 use crate::route::Catalog;
 
 use super::admin::AdminListener;
+use super::audit::AuditSettings;
 use super::cors::Cors;
+use super::declared::Declarations;
 use super::options::LoadOptions;
 use super::secret::{Exposed, SecretReference};
-use super::settings::{BillingMode, Limits, Switch, Timeouts, TlsFiles};
+use super::settings::{BillingMode, Limits, Timeouts};
 use super::tags::TagRules;
+use super::tls::TlsFiles;
 
 /// A configuration that can be put into effect.
 #[derive(Debug)]
@@ -40,22 +43,30 @@ pub struct Config {
     pub webhooks: Vec<Webhook>,
     /// The rules for tags of calls.
     pub tags: TagRules,
-    /// Whether calls are counted.
-    pub metrics: Switch,
+    /// Whether calls are counted, and the accounts and keys that have metrics of their own.
+    pub metrics: MetricsSettings,
     /// The origins whose scripts may call from a browser.
     pub cors: Cors,
+    /// The proxies that name the addresses of their clients.
+    pub trusted_proxies: AddressList,
     /// The limits on requests.
     pub limits: Limits,
+    /// The settings of the audit log.
+    pub audit: AuditSettings,
     /// The time-outs of providers.
     pub timeouts: Timeouts,
     /// All providers.
     pub providers: Vec<Arc<Provider>>,
     /// All models.
     pub catalog: Catalog,
+    /// The keys and accounts that are declared.
+    pub declarations: Declarations,
     /// The port of the built-in provider, if it is in use.
     pub demo: Option<u16>,
     /// Files with secrets that users other than the gateway's may use.
     pub exposed: Vec<Exposed>,
+    /// The files that hold secrets.
+    pub secret_files: Vec<PathBuf>,
     /// The references to secrets and key files, if only their form was checked.
     pub references: Vec<SecretReference>,
     /// The options with which it was loaded, and with which its file is loaded again.

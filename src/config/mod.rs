@@ -4,8 +4,11 @@
 //! target's provider exists, a URL is valid, a secret was found.
 
 mod admin;
+mod audit;
 mod build;
 mod cors;
+mod days;
+mod declared;
 mod error;
 mod first_run;
 mod load;
@@ -13,33 +16,41 @@ mod loaded;
 mod node;
 mod options;
 mod places;
+mod rate;
 mod retirement;
 mod schema;
 mod secret;
 mod settings;
 mod status;
 mod tags;
+mod tls;
 mod units;
 mod usage;
 mod warning;
 mod webhooks;
 
 pub use admin::{AdminListener, AdminSettings};
+pub use audit::AuditSettings;
 pub use cors::{Cors, CorsMembers, CorsSettings, OriginSettings, Origins};
+pub use days::Days;
+pub use declared::{
+    AccountSettings, BudgetSettings, Declarations, DeclaredAccount, DeclaredKey, DollarSetting, KeySettings,
+};
 pub use error::{ConfigError, Problem};
 pub use first_run::DEMO;
 pub use loaded::{Config, Listener};
 pub use options::LoadOptions;
 pub use places::{Places, key_defaults};
+pub use rate::RateSetting;
 pub use schema::schema;
 pub use secret::{Exposed, SecretReference, SecretSource};
-pub use settings::{
-    BillingMode, KeyDefaults, Limits, ListenerSettings, RateSetting, Settings, Switch, Timeouts, TlsFiles,
-};
+pub use settings::{BillingMode, KeyDefaults, Limits, ListenerSettings, Settings, Timeouts};
 pub use status::{
-    ConfigStatus, LoadedFile, ProcessSettings, RefusedFile, ReloadTrigger, changed_sections, sha256,
+    ConfigStatus, DeclaredStatus, DiskFile, LoadedFile, ProcessSettings, RefusedFile, ReloadTrigger,
+    changed_sections, overridden, sha256,
 };
 pub use tags::{TagRules, TagSettings};
-pub use usage::{Days, UsageSettings};
+pub use tls::TlsFiles;
+pub use usage::UsageSettings;
 pub use warning::Warning;
 pub use webhooks::{WebhookSecretSettings, WebhookSettings};

@@ -1,20 +1,23 @@
 //! The top level of the configuration file, and the settings that belong to no other module.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::auth::{Aliases, RateLimits};
+use crate::auth::{AddressList, Aliases, RateLimits};
 use crate::located::Located;
-use crate::observe::AccessLogSettings;
+use crate::observe::{AccessLogSettings, MetricsSettings};
 use crate::provider::ProviderSettings;
 use crate::route::ModelSettings;
 
-use super::{AdminSettings, CorsSettings, TagSettings, UsageSettings, WebhookSettings};
+use super::tls::TlsFiles;
+use super::{
+    AccountSettings, AdminSettings, AuditSettings, CorsSettings, KeySettings, RateSetting, TagSettings,
+    UsageSettings, WebhookSettings,
+};
 
 /// The configuration of a CrossModel gateway.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -38,12 +41,18 @@ pub struct Settings {
     /// one makes its calls all the same, and their cost is counted (`track`), or is refused (`prepaid`, or `on`).
     /// `off`: nobody pays, and no cost is counted. Default: `track`.
     pub billing: BillingMode,
-    /// Whether calls are counted for `/metrics` and the console. `off`: the figures keep their last values.
-    /// Default: `on`.
-    pub metrics: Switch,
+    /// The audit log.
+    pub audit: AuditSettings,
+    /// Whether calls are counted for `/metrics` and the console (`on`, `off`), or a map of the accounts and keys that
+    /// have metrics of their own. `off`: the figures keep their last values. Default: `on`.
+    pub metrics: Option<Located<MetricsSettings>>,
     /// The origins whose scripts may call the gateway from a browser (CORS). `off`: none. Default: all. The gateway
     /// accepts no cookies, so a script needs a key of its own.
     pub cors: CorsSettings,
+    /// The proxies before the gateway, as addresses or blocks such as `10.0.0.0/8`. From these, the header
+    /// `x-forwarded-for` names the client, whose address is used in access lines and for `allow_ips` of keys. They may
+    /// have any number of connections. Default: none.
+    pub trusted_proxies: AddressList,
     /// The limits on requests.
     pub limits: Limits,
     /// The time-outs of providers.
@@ -65,6 +74,13 @@ pub struct Settings {
     pub tags: TagSettings,
     /// Aliases of models for every key: `name: vendor/model`, or `prefix*: vendor/model`.
     pub aliases: Aliases,
+    /// The owner of the keys and accounts that this file declares: a gateway changes no object of another instance.
+    /// Default: the path of the file.
+    pub instance: Option<Located<String>>,
+    /// Accounts that are made and kept as they are written here.
+    pub accounts: Vec<Located<AccountSettings>>,
+    /// Keys that are made and kept as they are written here.
+    pub keys: Vec<Located<KeySettings>>,
 }
 
 /// The rate limits of new keys, per minute.
@@ -77,27 +93,11 @@ pub struct KeyDefaults {
     pub tpm: RateSetting,
 }
 
-/// A rate limit, or none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum RateSetting {
-    /// No limit.
-    #[default]
-    Unlimited,
-    /// At most so many in a minute.
-    #[serde(untagged)]
-    Limit(NonZeroU32),
-}
-
 impl KeyDefaults {
     /// Returns the rate limits of a new key.
     #[must_use]
     pub fn rate(self) -> RateLimits {
-        let limit = |setting| match setting {
-            RateSetting::Unlimited => None,
-            RateSetting::Limit(limit) => Some(limit.get()),
-        };
-        RateLimits { rpm: limit(self.rpm), tpm: limit(self.tpm) }
+        RateLimits { rpm: self.rpm.limit(), tpm: self.tpm.limit() }
     }
 }
 
@@ -129,25 +129,6 @@ impl BillingMode {
     }
 }
 
-/// Whether a part of the gateway is in use.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Switch {
-    /// Yes.
-    #[default]
-    On,
-    /// No.
-    Off,
-}
-
-impl Switch {
-    /// Whether it is on.
-    #[must_use]
-    pub fn is_on(self) -> bool {
-        self == Self::On
-    }
-}
-
 /// One address for clients.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -156,16 +137,6 @@ pub struct ListenerSettings {
     pub address: Located<String>,
     /// The certificate and the key for TLS; absent: no TLS.
     pub tls: Option<TlsFiles>,
-}
-
-/// A certificate and its key.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct TlsFiles {
-    /// The path of the certificate chain, as PEM.
-    pub certificate: PathBuf,
-    /// The path of the private key, as PEM.
-    pub key: PathBuf,
 }
 
 /// Limits on the size, the speed and the number of requests, connections and calls.

@@ -3,51 +3,83 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use super::{Config, ConfigError};
+use super::{AdminListener, Config, ConfigError, LoadOptions};
 
 /// The state of the configuration of a process.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 pub struct ConfigStatus {
     /// The file; absent if the gateway was started without one.
     pub file: Option<PathBuf>,
     /// The configuration in force.
     pub in_force: Option<LoadedFile>,
+    /// The file as it is on the disk; absent if it cannot be read.
+    pub on_disk: Option<DiskFile>,
     /// The last file that was refused, as long as the one in force is an earlier one.
     pub refused: Option<RefusedFile>,
     /// The settings whose new values only a new process puts into effect.
     pub restart_required: Vec<&'static str>,
     /// The traps in the configuration in force.
     pub warnings: Vec<String>,
+    /// The keys and accounts that the configuration in force declares.
+    pub declared: DeclaredStatus,
+    /// The arguments of the command that go before settings of the file.
+    pub overridden: Vec<&'static str>,
+}
+
+/// The state of the keys and accounts that a configuration declares.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct DeclaredStatus {
+    /// The owner of these objects in the store; empty if there are none.
+    pub instance: String,
+    /// The number of accounts.
+    pub accounts: usize,
+    /// The number of keys.
+    pub keys: usize,
+    /// The ids of those that an operator has disabled: they stay so until somebody enables them.
+    pub disabled_although_declared: Vec<String>,
+}
+
+/// A file as it is on the disk.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct DiskFile {
+    /// The SHA-256 of its bytes, in hexadecimal.
+    pub sha256: String,
+    /// The time at which it was changed.
+    #[schemars(with = "String")]
+    pub changed_at: Timestamp,
 }
 
 /// A file that was put into effect.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct LoadedFile {
     /// The SHA-256 of its bytes, in hexadecimal.
     pub sha256: String,
     /// The time at which it was put into effect.
+    #[schemars(with = "String")]
     pub loaded_at: Timestamp,
     /// The reason for which it was read.
     pub trigger: ReloadTrigger,
 }
 
 /// A file that was refused.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct RefusedFile {
     /// The time at which it was refused.
+    #[schemars(with = "String")]
     pub at: Timestamp,
     /// Its mistakes.
     pub problems: Vec<String>,
 }
 
 /// The reason for which the configuration was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ReloadTrigger {
     /// The process has started.
@@ -56,6 +88,8 @@ pub enum ReloadTrigger {
     Signal,
     /// The file has changed.
     Watch,
+    /// An operator has asked for it.
+    Api,
 }
 
 /// The settings that only a new process puts into effect.
@@ -63,10 +97,43 @@ pub enum ReloadTrigger {
 pub struct ProcessSettings {
     /// The addresses for clients, and whether each has TLS.
     listen: Vec<(String, bool)>,
-    admin: Option<super::AdminListener>,
+    admin: Option<AdminProcessSettings>,
     data: PathBuf,
     threads: usize,
     demo: bool,
+}
+
+/// The settings of the listener for operators that only a new process puts into effect. Tokens are no part of them, only
+/// whether one is needed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct AdminProcessSettings {
+    address: String,
+    has_token: bool,
+    hosts: Vec<String>,
+    plaintext: bool,
+    has_tls: bool,
+}
+
+impl AdminProcessSettings {
+    fn of(listener: &AdminListener) -> Self {
+        Self {
+            address: listener.address.clone(),
+            has_token: listener.token.is_some(),
+            hosts: listener.hosts.clone(),
+            plaintext: listener.plaintext,
+            has_tls: listener.tls.is_some(),
+        }
+    }
+}
+
+impl DiskFile {
+    /// Looks at a file.
+    #[must_use]
+    pub fn look(path: &Path) -> Option<Self> {
+        let changed = std::fs::metadata(path).ok()?.modified().ok()?;
+        let bytes = std::fs::read(path).ok()?;
+        Some(Self { sha256: sha256([bytes.as_slice()]), changed_at: Timestamp::try_from(changed).ok()? })
+    }
 }
 
 impl ProcessSettings {
@@ -76,7 +143,7 @@ impl ProcessSettings {
         let listen = config.listeners.iter();
         Self {
             listen: listen.map(|listener| (listener.address.clone(), listener.tls.is_some())).collect(),
-            admin: config.admin.clone(),
+            admin: config.admin.as_ref().map(AdminProcessSettings::of),
             data: config.data.clone(),
             threads: config.threads,
             demo: config.demo.is_some(),
@@ -87,8 +154,10 @@ impl ProcessSettings {
     #[must_use]
     pub fn differences(&self, other: &Self) -> Vec<&'static str> {
         let address = |settings: &Self| settings.admin.as_ref().map(|admin| admin.address.clone());
+        let has_tls = |settings: &Self| settings.admin.as_ref().is_some_and(|admin| admin.has_tls);
         let admin = match address(self) == address(other) {
             true if self.admin == other.admin => None,
+            true if has_tls(self) != has_tls(other) => Some("admin.tls"),
             true => Some("admin"),
             false => Some("admin.address"),
         };
@@ -110,6 +179,17 @@ impl RefusedFile {
         let problems = error.problems().iter().map(|problem| problem.message.clone());
         Self { at: Timestamp::now(), problems: problems.collect() }
     }
+}
+
+/// Returns the arguments of the command that go before settings of the file.
+#[must_use]
+pub fn overridden(options: &LoadOptions, has_other_data: bool) -> Vec<&'static str> {
+    let all = [
+        (!options.listen.is_empty()).then_some("--listen"),
+        options.admin.is_some().then_some("--admin"),
+        has_other_data.then_some("--data"),
+    ];
+    all.into_iter().flatten().collect()
 }
 
 /// Returns the SHA-256 of texts, in hexadecimal. Each text ends with a byte that none of them contains.
@@ -172,6 +252,14 @@ mod tests {
             ("threads: 2\nlisten: [{address: \"127.0.0.1:1\"}]", vec!["listen"]),
             ("threads: 2\nadmin: \"127.0.0.1:1\"", vec!["admin.address"]),
             ("threads: 2\nadmin: {token: \"env:X\"}", vec!["admin"]),
+            ("threads: 2\nadmin: {hosts: [a]}", vec!["admin"]),
+            (
+                &format!(
+                    "threads: 2\nadmin: {{tokens: [{{name: a, role: read, sha256: \"{}\"}}]}}",
+                    "a".repeat(64)
+                ),
+                vec![],
+            ),
             ("threads: 2\ndata: elsewhere", vec!["data"]),
         ] {
             assert_eq!(before.differences(&settings(text)), names, "{text}");
@@ -184,5 +272,25 @@ mod tests {
         let after = "listen: x\nproviders:\n  a: {}\n  # more\n  b: {x: 1}\nmodels: []\naliases: {}\n";
         assert_eq!(changed_sections(before, after), ["models", "providers"]);
         assert_eq!(changed_sections(before, before), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_file_on_the_disk_is_told_apart_from_the_one_in_force() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("conf.yaml");
+        assert!(DiskFile::look(&path).is_none());
+        std::fs::write(&path, "threads: 2").unwrap();
+        let looked = DiskFile::look(&path).unwrap();
+        assert_eq!(looked.sha256, sha256([b"threads: 2".as_slice()]));
+        assert!((Timestamp::now().as_second() - looked.changed_at.as_second()).abs() < 3600);
+    }
+
+    #[test]
+    fn arguments_that_go_before_the_file_are_named() {
+        let options = LoadOptions { listen: vec!["127.0.0.1:1".to_owned()], ..LoadOptions::default() };
+        assert_eq!(overridden(&options, false), ["--listen"]);
+        let options = LoadOptions { admin: Some("off".to_owned()), ..LoadOptions::default() };
+        assert_eq!(overridden(&options, true), ["--admin", "--data"]);
+        assert!(overridden(&LoadOptions::default(), false).is_empty());
     }
 }

@@ -45,6 +45,7 @@ impl Config {
             .chain(rest)
             .chain(prices)
             .chain(self.retirements())
+            .chain(self.expiring_keys())
             .collect()
     }
 
@@ -73,6 +74,19 @@ impl Config {
             let trap = format!("`{}`: `{name}` is retired by its vendor on {day}.", entry.id);
             let advice = "Name its successor as the model of the target, and ask the provider whether the day is the same there.";
             Some(Warning { about: "models", is_wrong: false, trap, advice })
+        })
+    }
+
+    /// Returns a warning for each declared key that has expired, or soon does.
+    fn expiring_keys(&self) -> impl Iterator<Item = Warning> {
+        let now = jiff::Timestamp::now().as_second();
+        self.declarations.keys.iter().filter_map(move |key| {
+            let time = key.expires.flatten().filter(|time| *time < now + EXPIRY_NOTICE_SECONDS)?;
+            let day = jiff::Timestamp::from_second(time).unwrap_or_default().strftime("%Y-%m-%d");
+            let verb = if time <= now { "expired" } else { "expires" };
+            let trap = format!("The key '{}' {verb} on {day}.", key.id);
+            let advice = "Set a later `expires`, or take the key out.";
+            Some(Warning { about: "keys", is_wrong: false, trap, advice })
         })
     }
 
@@ -180,6 +194,9 @@ fn is_priced(entry: &ModelEntry) -> bool {
     !entry.targets.is_empty() && entry.targets.iter().all(|target| target.prices.is_some())
 }
 
+/// The time before its expiry from which on there is a warning about a declared key: 14 days.
+const EXPIRY_NOTICE_SECONDS: i64 = 14 * 86_400;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,6 +224,23 @@ mod tests {
         assert_eq!(warnings(&both(&model("p/*", prices))), 0);
         assert_eq!(warnings(&both(&model("q/*", ""))), 0);
         assert_eq!(warnings(&format!("billing: off\n{}", both(&model("p/*", "")))), 0);
+    }
+
+    #[test]
+    fn a_declared_key_that_expires_soon_is_reported() {
+        let day = |seconds: i64| {
+            jiff::Timestamp::from_second(jiff::Timestamp::now().as_second() + seconds).unwrap().to_string()
+        };
+        let subjects = |expires: &str| {
+            let key = format!("keys: [{{name: a, sha256: {}, expires: {expires}}}]", "ab".repeat(32));
+            subjects(&format!("{PROVIDER}models:\n{}{key}\n", model("p/m", "")))
+        };
+        for expires in ["2020-01-31".to_owned(), day(60), day(13 * 86_400)] {
+            assert_eq!(subjects(&expires), ["keys"], "{expires}");
+        }
+        for expires in ["never".to_owned(), day(15 * 86_400)] {
+            assert_eq!(subjects(&expires), Vec::<&str>::new(), "{expires}");
+        }
     }
 
     #[test]

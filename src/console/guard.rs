@@ -7,7 +7,7 @@
 
 use std::net::IpAddr;
 
-use crate::auth::{Token, bearer_token};
+use crate::auth::{OperatorToken, bearer_token};
 
 /// The rule by which callers of the admin listener are let in.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub struct AdminGuard {
 /// The rule behind a [`AdminGuard`].
 #[derive(Debug)]
 enum Access {
-    Token(Token),
+    Token,
     /// Everybody on this machine.
     Local,
     /// Everybody who can connect, but only for metrics.
@@ -53,16 +53,16 @@ pub struct AccessDenied {
 }
 
 impl AdminGuard {
-    /// Makes the guard of a listener with these names. `is_loopback` says whether only this machine can reach it.
+    /// Makes the guard of a listener with these names. `needs_token` says whether callers have to show a token, `is_loopback` says whether only this machine can reach it.
     #[must_use]
-    pub fn new<'n>(token: Option<Token>, is_loopback: bool, names: impl Iterator<Item = &'n str>) -> Self {
+    pub fn new<'n>(needs_token: bool, is_loopback: bool, names: impl Iterator<Item = &'n str>) -> Self {
         let names = HostNames(
             names.map(|name| name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()).collect(),
         );
-        let access = match token {
-            Some(token) => Access::Token(token),
-            None if is_loopback => Access::Local,
-            None => Access::Closed,
+        let access = match (needs_token, is_loopback) {
+            (true, _) => Access::Token,
+            (false, true) => Access::Local,
+            (false, false) => Access::Closed,
         };
         Self { access, names }
     }
@@ -73,7 +73,7 @@ impl AdminGuard {
         host.is_some_and(|host| self.names.include(host))
     }
 
-    /// Checks whether `what` may be given to a request with these headers.
+    /// Checks whether `what` may be given to a request with these headers. `operators` are those whose tokens are valid.
     ///
     /// # Errors
     /// Fails with the reason for the refusal.
@@ -82,12 +82,14 @@ impl AdminGuard {
         what: AdminResource,
         host: Option<&str>,
         authorization: Option<&str>,
+        operators: &[OperatorToken],
     ) -> Result<(), AccessDenied> {
         match (&self.access, what) {
-            (_, AdminResource::Health) | (Access::Token(_), AdminResource::Page) => Ok(()),
-            (Access::Token(token), AdminResource::Console | AdminResource::Metrics) => {
+            (_, AdminResource::Health) | (Access::Token, AdminResource::Page) => Ok(()),
+            (Access::Token, AdminResource::Console | AdminResource::Metrics) => {
                 let shown = authorization.and_then(bearer_token);
-                if shown.is_some_and(|shown| token.matches(shown)) { Ok(()) } else { Err(UNAUTHORIZED) }
+                let knows = |shown| operators.iter().any(|known| known.token.matches(shown));
+                if shown.is_some_and(knows) { Ok(()) } else { Err(UNAUTHORIZED) }
             }
             (Access::Closed, AdminResource::Page | AdminResource::Console) => Err(CLOSED),
             (Access::Local | Access::Closed, _) => {
@@ -136,11 +138,19 @@ const CLOSED: AccessDenied = AccessDenied {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::{AccountScope, Role, Token};
 
     #[test]
     fn a_token_is_asked_for_where_figures_are() {
-        let guard = AdminGuard::new(Some(Token::new("secret")), true, ["127.0.0.1"].into_iter());
-        let with = |what, authorization| guard.admit(what, Some("evil.example"), authorization);
+        let guard = AdminGuard::new(true, true, ["127.0.0.1"].into_iter());
+        let token = Token::new("secret");
+        let operators = [OperatorToken {
+            name: String::new(),
+            role: Role::Read,
+            token,
+            accounts: AccountScope::default(),
+        }];
+        let with = |what, authorization| guard.admit(what, Some("evil.example"), authorization, &operators);
         for what in [AdminResource::Console, AdminResource::Metrics] {
             for bad in
                 [None, Some(""), Some("secret"), Some("Bearer"), Some("Bearer secre"), Some("Basic secret")]
@@ -154,10 +164,10 @@ mod tests {
 
     #[test]
     fn without_a_token_only_this_machine_sees_the_console() {
-        let open = AdminGuard::new(None, false, ["0.0.0.0"].into_iter());
-        assert_eq!(open.admit(AdminResource::Page, Some("127.0.0.1"), None), Err(CLOSED));
-        let local = AdminGuard::new(None, true, ["Console.internal"].into_iter());
-        let at = |host| local.admit(AdminResource::Console, host, None);
+        let open = AdminGuard::new(false, false, ["0.0.0.0"].into_iter());
+        assert_eq!(open.admit(AdminResource::Page, Some("127.0.0.1"), None, &[]), Err(CLOSED));
+        let local = AdminGuard::new(false, true, ["Console.internal"].into_iter());
+        let at = |host| local.admit(AdminResource::Console, host, None, &[]);
         for good in [
             "127.0.0.1:9090",
             "localhost",
@@ -189,9 +199,9 @@ mod tests {
     #[test]
     fn metrics_are_not_given_out_under_a_foreign_name() {
         let at = |is_loopback, host| {
-            let guard = AdminGuard::new(None, is_loopback, ["0.0.0.0", "Gateway"].into_iter());
-            assert_eq!(guard.admit(AdminResource::Health, host, None), Ok(()), "{host:?}");
-            guard.admit(AdminResource::Metrics, host, None)
+            let guard = AdminGuard::new(false, is_loopback, ["0.0.0.0", "Gateway"].into_iter());
+            assert_eq!(guard.admit(AdminResource::Health, host, None, &[]), Ok(()), "{host:?}");
+            guard.admit(AdminResource::Metrics, host, None, &[])
         };
         for is_loopback in [true, false] {
             for good in

@@ -1,16 +1,19 @@
 //! KeyList and their accounts: of as many as there may be, those that matter or were asked for.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::auth::{Grant, Status, StoreError};
+use crate::admin::{DeclaredObjects, OperationResult, Operations};
+use crate::auth::{BudgetOwner, Grant, Key, Status};
 use crate::limit::MinuteUsage;
-use crate::meter::{Books, UsageReport, Wallet};
+use crate::meter::{Books, BudgetState, UsageReport, Wallet};
 use crate::money::Amount;
 use crate::repeated::RepeatedLine;
 
+use super::changes::{self, ChangeRow};
 use super::query::Sort;
 use super::{Query, Sources};
 
@@ -30,12 +33,19 @@ pub(super) struct KeyRow {
     account: String,
     /// Whether the key's calls are admitted.
     state: KeyState,
+    /// The last four characters of the newest secret.
+    hint: Option<String>,
+    /// The time from which the key no longer works, in seconds since the epoch.
+    expires: Option<i64>,
+    /// The time of the last use, in seconds since the epoch.
+    last_used: Option<i64>,
     in_flight: usize,
     requests: Gauge,
     tokens: Gauge,
     /// The cost of the key's calls so far.
     spent_micro: Option<u64>,
     spending_limit_micro: Option<u64>,
+    budgets: Vec<BudgetState>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -43,6 +53,7 @@ pub(super) struct KeyRow {
 enum KeyState {
     Active,
     Disabled,
+    Expired,
     AccountDisabled,
 }
 
@@ -62,6 +73,10 @@ pub(super) struct AccountRow {
     wallet: Option<Wallet>,
     #[serde(flatten)]
     report: UsageReport,
+    budgets: Vec<BudgetState>,
+    /// The time for which the balance lasts at the rate of the last days, in seconds; absent without a wallet, and if
+    /// nothing was spent.
+    lasts: Option<u64>,
 }
 
 /// The keys and accounts that the store is to be asked about.
@@ -69,25 +84,31 @@ pub(super) struct AccountRow {
 pub struct LedgerQuery {
     keys: Vec<String>,
     accounts: BTreeSet<String>,
+    /// The instance that owns the declared objects; empty if nothing is declared.
+    instance: String,
 }
 
 /// The facts that the store knows of these keys and accounts.
 #[derive(Debug)]
 pub struct LedgerFigures {
     spent: HashMap<String, Amount>,
+    budgets: HashMap<String, Vec<BudgetState>>,
     accounts: Vec<AccountRow>,
+    pub(super) declared: DeclaredObjects,
+    pub(super) changes: Vec<ChangeRow>,
 }
 
 /// The books, and the reports that were read from them lately.
 #[derive(Debug)]
 pub(super) struct LedgerCache {
     books: Books,
+    operations: Operations,
     reports: HashMap<String, (Instant, UsageReport)>,
 }
 
 impl KeyList {
     pub(super) fn new(sources: &Sources<'_>, query: &Query) -> Self {
-        let mut keys = sources.key_table.keys();
+        let (mut keys, now) = (sources.key_table.keys(), jiff::Timestamp::now().as_second());
         let total = keys.len();
         let wanted = query.keys.to_lowercase();
         let matches = |text: &str| text.to_lowercase().contains(&wanted);
@@ -100,36 +121,56 @@ impl KeyList {
                 id: key.id.clone(),
                 name: key.name.clone(),
                 account: key.account.clone(),
-                state: match (key.status, key.account_status) {
-                    (Status::Active, Status::Active) => KeyState::Active,
-                    (Status::Disabled, _) => KeyState::Disabled,
-                    (Status::Active, Status::Disabled) => KeyState::AccountDisabled,
-                },
+                state: KeyState::of(&key, now),
+                hint: key.secret.hint.clone(),
+                expires: key.expires,
+                last_used: last_use(&key),
                 in_flight: calls,
                 requests: Gauge { used: used.requests, limit: rights.rate.rpm },
                 tokens: Gauge { used: used.tokens, limit: rights.rate.tpm },
                 spent_micro: None,
                 spending_limit_micro: rights.spending_limit.map(Amount::micro_down),
+                budgets: Vec::new(),
             }
         });
         Self { total, matching, shown: shown.collect() }
     }
 
-    /// The keys and accounts that the store is to be asked about.
-    pub(super) fn shown(&self) -> LedgerQuery {
+    /// Returns the keys and accounts that the store is to be asked about, and the instance whose declared objects are
+    /// wanted.
+    pub(super) fn shown(&self, instance: &str) -> LedgerQuery {
         LedgerQuery {
             keys: self.shown.iter().map(|key| key.id.clone()).collect(),
             accounts: self.shown.iter().map(|key| key.account.clone()).collect(),
+            instance: instance.to_owned(),
         }
     }
 
     /// Adds the facts that the store knows; returns the accounts.
-    pub(super) fn complete(&mut self, figures: LedgerFigures) -> Vec<AccountRow> {
+    pub(super) fn complete(&mut self, mut figures: LedgerFigures) -> Vec<AccountRow> {
         for key in &mut self.shown {
             key.spent_micro = figures.spent.get(&key.id).map(|spent| spent.micro_up());
+            key.budgets = figures.budgets.remove(&key.id).unwrap_or_default();
         }
         figures.accounts
     }
+}
+
+impl KeyState {
+    fn of(key: &Key, now: i64) -> Self {
+        match (key.status, key.account_status) {
+            (Status::Disabled, _) => Self::Disabled,
+            _ if key.expires.is_some_and(|time| time <= now) => Self::Expired,
+            (_, Status::Disabled) => Self::AccountDisabled,
+            _ => Self::Active,
+        }
+    }
+}
+
+/// Returns the time of the last use of a key's newest secret, in seconds since the epoch.
+fn last_use(key: &Key) -> Option<i64> {
+    let minute = key.secret.last_used.load(Ordering::Relaxed);
+    (minute > 0).then(|| i64::from(minute) * SECONDS_PER_MINUTE)
 }
 
 /// A key and its current usage.
@@ -161,8 +202,8 @@ fn sorted(keys: Vec<Grant>, sort: Sort, sources: &Sources<'_>) -> Vec<KeyActivit
 }
 
 impl LedgerCache {
-    pub(super) fn new(books: Books) -> Self {
-        Self { books, reports: HashMap::new() }
+    pub(super) fn new(books: Books, operations: Operations) -> Self {
+        Self { books, operations, reports: HashMap::new() }
     }
 
     pub(super) fn figures(&mut self, shown: &LedgerQuery, now: Instant) -> Option<LedgerFigures> {
@@ -170,25 +211,40 @@ impl LedgerCache {
         figures.map_err(|error| UNREAD.write(log::Level::Warn, format_args!("console: {error}"))).ok()
     }
 
-    fn read(&mut self, shown: &LedgerQuery, now: Instant) -> Result<LedgerFigures, StoreError> {
-        let spent = shown.keys.iter().map(|key| Ok((key.clone(), self.books.spent(key)?)));
-        let spent = spent.collect::<Result<_, StoreError>>()?;
+    fn read(&mut self, shown: &LedgerQuery, now: Instant) -> OperationResult<LedgerFigures> {
+        let (mut spent, mut budgets) = (HashMap::new(), HashMap::new());
+        for key in &shown.keys {
+            spent.insert(key.clone(), self.books.spent(key)?);
+            budgets.insert(key.clone(), self.books.budgets_if_any((BudgetOwner::Key, key))?);
+        }
         self.reports.retain(|_, (read, _)| now.duration_since(*read) < REPORT_CACHE_TIME);
-        let accounts = shown.accounts.iter().map(|id| {
-            let wallet = self.books.wallet(id)?;
-            let report = match self.reports.get(id) {
-                Some((_, report)) => *report,
-                None => self.books.report(id, None)?,
-            };
-            self.reports.entry(id.clone()).or_insert((now, report));
-            Ok(AccountRow { id: id.clone(), wallet, report })
-        });
-        Ok(LedgerFigures { spent, accounts: accounts.collect::<Result<_, StoreError>>()? })
+        let accounts =
+            shown.accounts.iter().map(|id| self.account(id, now)).collect::<OperationResult<_>>()?;
+        let declared = match shown.instance.as_str() {
+            "" => DeclaredObjects::default(),
+            instance => self.operations.declared_objects(instance)?,
+        };
+        let changes = changes::latest(&self.operations)?;
+        Ok(LedgerFigures { spent, budgets, accounts, declared, changes })
+    }
+
+    fn account(&mut self, id: &str, now: Instant) -> OperationResult<AccountRow> {
+        let wallet = self.books.wallet(id)?;
+        let report = match self.reports.get(id) {
+            Some((_, report)) => *report,
+            None => self.books.report(id, None)?,
+        };
+        self.reports.entry(id.to_owned()).or_insert((now, report));
+        let lasts = wallet.map(|wallet| self.books.lasts(id, wallet.balance)).transpose()?.flatten();
+        let budgets = self.books.budgets_if_any((BudgetOwner::Account, id))?;
+        Ok(AccountRow { id: id.to_owned(), wallet, report, budgets, lasts })
     }
 }
 
 /// KeyList that are shown at once; others are found by a search.
 const MAX_KEY_COUNT: usize = 100;
+
+const SECONDS_PER_MINUTE: i64 = 60;
 
 /// The time for which a report is reused. A chosen value: a report adds up a row for each key and day of the
 /// month.

@@ -1,11 +1,12 @@
 //! The console: the state of the gateway at a glance, in a browser.
 //!
 //! The page asks for one JSON document every two seconds. Its contents are in memory anyway: metrics, with a
-//! sample for every second of the last ten minutes, the health of targets, and the rate limits of keys. Only the
-//! balances of accounts come from the store, over a connection for reading, and only for the keys that are shown.
-//! The console cannot change anything, and does not know any secret.
+//! sample for every second of the last ten minutes, the health of targets, and the rate limits of keys. Only budgets,
+//! balances of accounts and the latest changes come from the store, over connections for reading, and money only for the
+//! keys that are shown. The console cannot change anything, and does not know any secret.
 
 mod assets;
+mod changes;
 mod guard;
 mod history;
 mod keys;
@@ -18,7 +19,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::auth::{self, StoreError};
+use crate::admin::{OperationResult, Operations};
+use crate::auth;
 use crate::meter::Books;
 use crate::observe::MetricsSnapshot;
 
@@ -47,12 +49,15 @@ impl Console {
     ///
     /// # Errors
     /// Fails if the store cannot be opened.
-    pub fn open(folder: &Path) -> Result<Self, StoreError> {
+    pub fn open(folder: &Path) -> OperationResult<Self> {
         Ok(Self {
             instance: auth::random_id(""),
             started: Instant::now(),
             history: Mutex::default(),
-            ledger_cache: Mutex::new(LedgerCache::new(Books::open(folder)?)),
+            ledger_cache: Mutex::new(LedgerCache::new(
+                Books::open(folder)?,
+                Operations::open_to_read(folder)?,
+            )),
         })
     }
 

@@ -1,6 +1,7 @@
 //! The parts of a gateway that the console reads from.
 
 use crate::auth::KeyTable;
+use crate::config::ConfigStatus;
 use crate::limit::{Limiter, Load};
 use crate::meter::Ledger;
 use crate::route::Catalog;
@@ -8,6 +9,8 @@ use crate::route::Catalog;
 /// The parts of a gateway that the console shows.
 #[derive(Clone, Copy, Debug)]
 pub struct Sources<'g> {
+    /// The state of the configuration, with the instance that owns what it declares.
+    pub config: &'g ConfigStatus,
     /// Models and targets.
     pub catalog: &'g Catalog,
     /// Keys.

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::observe::{MetricsSnapshot, ModelUsage};
 use crate::route::{Circuit, ModelEntry, ModelStatus, ModelTarget, TargetFailure};
 
+use super::changes::{ChangeRow, ConfigNow};
 use super::history::{MetricsHistory, Minute, RequestOutcome, Series};
 use super::keys::{AccountRow, KeyList, LedgerFigures, LedgerQuery};
 use super::{Query, Sources};
@@ -29,6 +30,9 @@ pub struct ConsoleView {
     keys: KeyList,
     /// The accounts; absent if the store could not be read in time.
     accounts: Option<Vec<AccountRow>>,
+    config: ConfigNow,
+    /// The latest changes; absent if the store could not be read in time.
+    changes: Option<Vec<ChangeRow>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -143,19 +147,25 @@ impl ConsoleView {
             targets: targets(sources),
             keys: KeyList::new(sources, query),
             accounts: None,
+            config: ConfigNow::new(sources),
+            changes: None,
         }
     }
 
     /// The keys and accounts that the store is to be asked about.
     #[must_use]
     pub fn shown(&self) -> LedgerQuery {
-        self.keys.shown()
+        self.keys.shown(self.config.instance())
     }
 
     /// Writes the document with the store's figures.
     #[must_use]
     pub fn write(mut self, figures: Option<LedgerFigures>) -> Vec<u8> {
-        self.accounts = figures.map(|figures| self.keys.complete(figures));
+        if let Some(mut figures) = figures {
+            self.config.complete(std::mem::take(&mut figures.declared));
+            self.changes = Some(std::mem::take(&mut figures.changes));
+            self.accounts = Some(self.keys.complete(figures));
+        }
         serde_json::to_vec(&self).unwrap_or_default()
     }
 }
@@ -227,7 +237,7 @@ fn targets(sources: &Sources<'_>) -> Listed<TargetRow> {
     let rows =
         entries.flat_map(|entry| entry.targets.iter().map(|target| TargetRow::new(entry, target, now)));
     let rank = |row: &TargetRow| match row.circuit {
-        Circuit::Open => 0,
+        Circuit::Open | Circuit::Rested => 0,
         Circuit::HalfOpen => 1,
         Circuit::BackingOff => 2,
         Circuit::Closed => 3,

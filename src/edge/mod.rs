@@ -26,4 +26,6 @@ pub use call::context::CallContext;
 pub use gateway::Gateway;
 #[doc(hidden)]
 pub use server::probe::{Answer, Prober, Unreached, Visit, certificate_file_ends};
+#[doc(hidden)]
+pub use server::remote::RemoteGateway;
 pub use server::{Server, run};

@@ -40,6 +40,15 @@ pub enum Shed {
     Share,
 }
 
+/// The reason for which a call of a key is not admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryRefusal {
+    /// The gateway has too much to do.
+    Shed(Shed),
+    /// The key has as many calls as it may have at once, which are so many.
+    KeyIsFull(u32),
+}
+
 /// A call's place. It becomes free when this is dropped.
 #[derive(Debug)]
 pub struct CallSlot {
@@ -54,8 +63,15 @@ impl Load {
     ///
     /// # Errors
     /// Fails with the reason for the refusal.
-    pub fn enter(self: &Arc<Self>, key: &Grant, bounds: Weight) -> Result<CallSlot, Shed> {
-        self.add(key, bounds, Weight { calls: 1, bytes: 0 })?;
+    pub fn enter(self: &Arc<Self>, key: &Grant, bounds: Weight) -> Result<CallSlot, EntryRefusal> {
+        let mut state = self.0.lock();
+        if let Some(most) = key.rights.max_concurrent
+            && state.keys.get(&key.id).is_some_and(|own| own.calls >= most as usize)
+        {
+            return Err(EntryRefusal::KeyIsFull(most));
+        }
+        state.add(key, bounds, Weight { calls: 1, bytes: 0 }).map_err(EntryRefusal::Shed)?;
+        drop(state);
         Ok(CallSlot { load: Arc::clone(self), key: Arc::clone(key), bounds, bytes: 0 })
     }
 
@@ -78,17 +94,6 @@ impl Load {
         total.calls >= nine_tenths(bounds.calls) || total.bytes >= nine_tenths(bounds.bytes)
     }
 
-    fn add(&self, key: &Grant, bounds: Weight, more: Weight) -> Result<(), Shed> {
-        let mut state = self.0.lock();
-        let (total, own) = state.with(key, bounds, more)?;
-        state.total = total;
-        match state.keys.get_mut(&key.id) {
-            Some(weight) => *weight = own,
-            None => drop(state.keys.insert(key.id.clone(), own)),
-        }
-        Ok(())
-    }
-
     fn remove(&self, key: &Grant, less: Weight) {
         self.change(key, Weight::default(), less);
     }
@@ -105,6 +110,16 @@ impl Load {
 }
 
 impl LoadState {
+    fn add(&mut self, key: &Grant, bounds: Weight, more: Weight) -> Result<(), Shed> {
+        let (total, own) = self.with(key, bounds, more)?;
+        self.total = total;
+        match self.keys.get_mut(&key.id) {
+            Some(weight) => *weight = own,
+            None => drop(self.keys.insert(key.id.clone(), own)),
+        }
+        Ok(())
+    }
+
     /// Returns the weights of all calls and of the key's own with `more` added, if there is room for it.
     fn with(&self, key: &Grant, bounds: Weight, more: Weight) -> Result<(Weight, Weight), Shed> {
         let known = self.keys.get(&key.id);
@@ -135,7 +150,7 @@ impl CallSlot {
     /// # Errors
     /// Fails with the reason for the refusal.
     pub fn hold(&mut self, bytes: usize) -> Result<(), Shed> {
-        self.load.add(&self.key, self.bounds, Weight { calls: 0, bytes })?;
+        self.load.0.lock().add(&self.key, self.bounds, Weight { calls: 0, bytes })?;
         self.bytes += bytes;
         Ok(())
     }
@@ -174,6 +189,20 @@ impl Weight {
 
     fn minus(self, less: Self) -> Self {
         Self { calls: self.calls.saturating_sub(less.calls), bytes: self.bytes.saturating_sub(less.bytes) }
+    }
+}
+
+impl EntryRefusal {
+    /// Returns the failure for the client.
+    #[must_use]
+    pub fn failure(self) -> Failure {
+        match self {
+            Self::Shed(shed) => shed.failure(),
+            Self::KeyIsFull(most) => {
+                let message = format!("Rate limit exceeded: max {most} concurrent requests.");
+                Failure::new(Kind::RateLimited, message).with_retry_after(1)
+            }
+        }
     }
 }
 
@@ -229,12 +258,12 @@ mod tests {
         let mut held: Vec<_> = (0..18).map(|_| load.enter(&loud, BOUNDS).unwrap()).collect();
         assert!(load.is_near(BOUNDS));
         assert_eq!((load.of_key("loud").calls, load.of_key("quiet").calls), (18, 0));
-        assert_eq!(load.enter(&loud, BOUNDS).unwrap_err(), Shed::Share);
+        assert_eq!(load.enter(&loud, BOUNDS).unwrap_err(), EntryRefusal::Shed(Shed::Share));
         held.push(load.enter(&quiet, BOUNDS).unwrap());
         held.push(load.enter(&quiet, BOUNDS).unwrap());
-        assert_eq!(load.enter(&quiet, BOUNDS).unwrap_err(), Shed::Calls);
+        assert_eq!(load.enter(&quiet, BOUNDS).unwrap_err(), EntryRefusal::Shed(Shed::Calls));
         held.remove(0);
-        assert_eq!(load.enter(&loud, BOUNDS).unwrap_err(), Shed::Share);
+        assert_eq!(load.enter(&loud, BOUNDS).unwrap_err(), EntryRefusal::Shed(Shed::Share));
         assert!(load.enter(&quiet, BOUNDS).is_ok());
         held.clear();
         assert_eq!(load.total(), Weight::default());
@@ -269,8 +298,26 @@ mod tests {
         let (load, key) = (Arc::new(Load::default()), key("k"));
         let bounds = Weight { calls: 1, bytes: 1 };
         let slot = load.enter(&key, bounds).unwrap();
-        assert_eq!(load.enter(&key, bounds).unwrap_err(), Shed::Calls);
+        assert_eq!(load.enter(&key, bounds).unwrap_err(), EntryRefusal::Shed(Shed::Calls));
         drop(slot);
         assert!(load.enter(&key, bounds).is_ok());
+    }
+
+    #[test]
+    fn a_key_has_no_more_calls_at_once_than_it_may() {
+        let load = Arc::new(Load::default());
+        let most = Arc::new({
+            let mut key = Key::sample("k", "");
+            key.rights.max_concurrent = Some(2);
+            key
+        });
+        let mut held = [load.enter(&most, BOUNDS).unwrap(), load.enter(&most, BOUNDS).unwrap()].into_iter();
+        assert_eq!(load.enter(&most, BOUNDS).unwrap_err(), EntryRefusal::KeyIsFull(2));
+        assert!(load.enter(&key("other"), BOUNDS).is_ok());
+        drop(held.next());
+        assert!(load.enter(&most, BOUNDS).is_ok());
+        let failure = EntryRefusal::KeyIsFull(2).failure();
+        assert_eq!(failure.message(), "Rate limit exceeded: max 2 concurrent requests.");
+        assert_eq!((failure.status(), failure.retry_after()), (429, Some(1)));
     }
 }

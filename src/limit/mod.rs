@@ -18,7 +18,7 @@ use crate::failure::{Failure, Kind};
 
 use window::{Counted, Window};
 
-pub use load::{CallSlot, Load, Shed, Weight};
+pub use load::{CallSlot, EntryRefusal, Load, Shed, Weight};
 
 /// The windows of all keys that were used.
 #[derive(Debug)]

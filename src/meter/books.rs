@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use serde::Serialize;
 
-use crate::auth::BudgetOwner;
+use crate::auth::{BudgetOwner, Period};
 use crate::money::Amount;
 use crate::store::{self, StoreError};
 
@@ -45,6 +45,19 @@ impl Books {
     /// Fails if there is no store, or it cannot be read.
     pub fn open_to_read(folder: &Path) -> Result<Self, StoreError> {
         Ok(Self(store::open_to_read(folder)?))
+    }
+
+    /// Returns the accounts that have spent most in this month, the first one first.
+    ///
+    /// # Errors
+    /// Fails if the store cannot be read.
+    pub fn biggest_spenders(&self, most: usize) -> Result<Vec<String>, StoreError> {
+        let sql = "SELECT account FROM usage WHERE day >= ?1
+            GROUP BY account ORDER BY SUM(cost) DESC, account LIMIT ?2";
+        let (since, most) = (Period::Month.start(store::now()), i64::try_from(most).unwrap_or(i64::MAX));
+        let mut query = self.0.prepare_cached(sql)?;
+        let rows = query.query_map(params![since, most], |row| row.get(0))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
     /// Reads the wallet of an account, or `None` if it has none.
@@ -104,6 +117,26 @@ impl Books {
     /// Fails for an unknown owner, and if the store cannot be read.
     pub fn budgets(&self, owner: (BudgetOwner, &str)) -> Result<Vec<BudgetState>, StoreError> {
         budgets::budgets(&self.0, owner)
+    }
+
+    /// Returns the budgets of a key or an account, with their states; none for an unknown owner.
+    ///
+    /// # Errors
+    /// Fails if the store cannot be read.
+    pub fn budgets_if_any(&self, owner: (BudgetOwner, &str)) -> Result<Vec<BudgetState>, StoreError> {
+        match self.budgets(owner) {
+            Err(StoreError::NotFound(_)) => Ok(Vec::new()),
+            budgets => budgets,
+        }
+    }
+
+    /// Returns the time for which a balance of an account lasts at the mean cost of its last days, in seconds; `None` if
+    /// nothing was spent.
+    ///
+    /// # Errors
+    /// Fails if the store cannot be read.
+    pub fn lasts(&self, account: &str, balance: Amount) -> Result<Option<u64>, StoreError> {
+        Ok(report::lasts(&self.0, account, balance, store::now())?)
     }
 
     /// Reads the usage of an account, or of one of its keys, by now.

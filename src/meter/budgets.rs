@@ -88,7 +88,7 @@ pub fn set_budgets(
     (owner, id): (BudgetOwner, &str),
     budgets: &[NewBudget],
 ) -> Result<(), StoreError> {
-    check(budgets)?;
+    check_budgets(budgets)?;
     check_owner(connection, owner, id)?;
     for budget in list(connection, (owner, id), store::now())? {
         let stays = |new: &NewBudget| (new.period, new.is_hard) == (budget.period, budget.is_hard);
@@ -97,6 +97,30 @@ pub fn set_budgets(
         }
     }
     Ok(budgets.iter().try_for_each(|budget| set(connection, (owner, id), budget))?)
+}
+
+/// Sets the spending limit of a key, which is its hard budget for all time. One that stays keeps its alerts.
+///
+/// # Errors
+/// Fails if the store cannot be written.
+pub fn set_spending_limit(
+    connection: &Connection,
+    key: &str,
+    limit: Option<Amount>,
+) -> Result<(), StoreError> {
+    match limit {
+        Some(limit) => {
+            let sql =
+                "INSERT INTO budgets (kind, owner, period, amount, hard) VALUES ('key', ?1, 'total', ?2, 1)
+                ON CONFLICT (kind, owner, period, hard) DO UPDATE SET amount = excluded.amount";
+            connection.execute(sql, params![key, limit])?;
+        }
+        None => {
+            let sql = "DELETE FROM budgets WHERE kind = 'key' AND owner = ?1 AND period = 'total' AND hard";
+            connection.execute(sql, [key])?;
+        }
+    }
+    Ok(())
 }
 
 /// Returns the budgets of a key or an account, with their states.
@@ -111,7 +135,11 @@ pub fn budgets(
     Ok(list(connection, (owner, id), store::now())?)
 }
 
-fn check(budgets: &[NewBudget]) -> Result<(), StoreError> {
+/// Checks budgets that one key or account is to have.
+///
+/// # Errors
+/// Fails with [`StoreError::Invalid`] for budgets that cannot be.
+pub fn check_budgets(budgets: &[NewBudget]) -> Result<(), StoreError> {
     let invalid = |why: String| Err(StoreError::Invalid(why));
     if budgets.len() > MAX_BUDGETS {
         return invalid(format!(
@@ -145,20 +173,12 @@ fn check_owner(connection: &Connection, owner: BudgetOwner, id: &str) -> Result<
     }
 }
 
-/// Whether a budget is the spending limit of its key, which is a column of the key, from which the store makes the budget.
-fn is_spending_limit(owner: BudgetOwner, period: Period, is_hard: bool) -> bool {
-    (owner, period, is_hard) == (BudgetOwner::Key, Period::Total, true)
-}
-
 fn set(
     connection: &Connection,
     (owner, id): (BudgetOwner, &str),
     budget: &NewBudget,
 ) -> rusqlite::Result<()> {
     let NewBudget { period, limit, is_hard, alert_at } = budget;
-    if is_spending_limit(owner, *period, *is_hard) {
-        connection.execute("UPDATE keys SET spending_limit = ?2 WHERE id = ?1", params![id, limit])?;
-    }
     let alert_at = serde_json::to_string(alert_at).unwrap_or_default();
     let sql =
         "INSERT INTO budgets (kind, owner, period, amount, hard, alert_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
@@ -174,9 +194,6 @@ fn remove(
     budget: &BudgetState,
 ) -> rusqlite::Result<()> {
     let BudgetState { period, is_hard, .. } = budget;
-    if is_spending_limit(owner, *period, *is_hard) {
-        connection.execute("UPDATE keys SET spending_limit = NULL WHERE id = ?1", [id])?;
-    }
     let sql = "DELETE FROM budgets WHERE kind = ?1 AND owner = ?2 AND period = ?3 AND hard = ?4";
     connection.execute(sql, params![owner.name(), id, period.name(), is_hard])?;
     Ok(())

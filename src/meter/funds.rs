@@ -6,12 +6,14 @@ use crate::auth::{BudgetOwner, Period};
 use crate::money::Amount;
 
 use super::invariant::{Invariant, violated};
-use super::types::{BudgetWindow, HoldRefusal, HoldRequest, LimitSet, MoneyLimit, Shortage};
+use super::types::{BudgetWindow, HoldRefusal, LimitSet, MoneyLimit, Shortage};
 
 /// The limits of one balance: the budgets of the key, those of its account, and the wallet.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Funds(Vec<LimitState>);
 
 /// One limit, and what is left of it.
+#[derive(Clone, Copy, Debug)]
 struct LimitState {
     limit: MoneyLimit,
     total: Amount,
@@ -40,18 +42,31 @@ impl Funds {
         self.0.iter().fold(Amount::MAX, |least, state| least.min(state.free))
     }
 
-    /// Returns the amount to set aside: what the call wants, or all that there is if that is enough for the least.
-    pub(super) fn affordable(&self, request: &HoldRequest) -> Result<Amount, HoldRefusal> {
-        let HoldRequest { wanted, least: needs, .. } = *request;
+    /// Returns the amount to lend: what is wanted, or all that there is if that is enough for the least; `None` if it is
+    /// not.
+    pub(super) fn affordable(&self, wanted: Amount, least: Amount) -> Option<Amount> {
+        let free = self.free();
+        (free >= least).then_some(wanted.min(free))
+    }
+
+    /// Returns the refusal of a call that needs at least so much; `None` if there is as much.
+    pub(super) fn refusal(&self, needs: Amount) -> Option<HoldRefusal> {
         let tightest = |part: fn(&LimitState) -> Amount| {
             let short = self.0.iter().filter(|state| part(state) < needs);
             short.min_by_key(|state| part(state)).map(|state| state.shortage(needs))
         };
         match (tightest(|state| state.left), tightest(|state| state.free)) {
-            (Some(shortage), _) => Err(HoldRefusal::Exceeded(shortage)),
-            (None, Some(shortage)) => Err(HoldRefusal::InFlight(shortage)),
-            (None, None) => Ok(wanted.min(self.free())),
+            (Some(shortage), _) => Some(HoldRefusal::Exceeded(shortage)),
+            (None, free) => free.map(HoldRefusal::InFlight),
         }
+    }
+}
+
+#[cfg(test)]
+impl Funds {
+    /// Returns the only limit of who has a wallet with this balance, of which so much is free.
+    pub(super) fn of_wallet(balance: Amount, free: Amount) -> Self {
+        Self(vec![LimitState { limit: MoneyLimit::Wallet, total: balance, left: balance, free }])
     }
 }
 

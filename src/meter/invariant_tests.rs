@@ -3,14 +3,16 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::Connection;
 
 use super::batch::Batch;
 use super::invariant::{Invariant, expected::violations};
 use super::journal::{JOURNALS, Journal};
+use super::posting::Posting;
 use super::state::LedgerState;
 use super::tests::{ACCOUNT, audited, grant, killed, prices, runtime, tokens, usd, used};
 use super::types::{CallEnd, HoldRefusal, HoldRequest, Lease, LimitSet, UnusedLease};
+use super::vault::{Vault, sqlite::SqliteVault};
 use super::*;
 use crate::auth::Grant;
 use crate::canon::{Rates, Usage};
@@ -29,13 +31,12 @@ fn request(grant: &Grant, prices: Vec<Arc<Prices>>) -> HoldRequest {
 
 /// Asks the store itself for a lease.
 fn lease(folder: &Path, request: &HoldRequest) -> Result<Lease, HoldRefusal> {
-    let mut store = crate::store::open(folder).unwrap();
-    let transaction = store.transaction_with_behavior(TransactionBehavior::Immediate).unwrap();
-    let mut batch = Batch::new(&transaction, 1, 0);
-    let lease = batch.lease(request, |_| Vec::new()).unwrap();
-    batch.finish().unwrap();
-    transaction.commit().unwrap();
-    lease
+    let mut batch = Batch::new(1, 1, true);
+    batch.want(request, false);
+    let posting = batch.finish();
+    let mut vault = SqliteVault::new(crate::store::open(folder).unwrap());
+    let lease = vault.post(&posting).unwrap().wants.remove(0);
+    lease.map_err(|denial| posting.wants[0].refusal(&denial).unwrap())
 }
 
 /// The store, in which things are put that its checks forbid.
@@ -97,8 +98,8 @@ fn an_unfinished_call_whose_prices_are_lost_costs_the_hold() {
     for loss in ["DELETE FROM prices", "UPDATE prices SET tiers = '[]'", "UPDATE prices SET tiers = ''"] {
         let copy = killed(folder.path());
         unchecked(copy.path()).execute_batch(loss).unwrap();
-        let mut store = unchecked(copy.path());
-        let (done, seen) = violations(|| recover::all(&mut store, &copy.path().join(JOURNALS)));
+        let mut vault = SqliteVault::new(unchecked(copy.path()));
+        let (done, seen) = violations(|| recover::all(&mut vault, &copy.path().join(JOURNALS)));
         done.unwrap();
         assert_eq!(seen, [Invariant::UnknownPrice], "{loss}");
         let wallet = Books::open(copy.path()).unwrap().wallet(ACCOUNT).unwrap().unwrap();
@@ -120,13 +121,12 @@ fn an_account_that_has_lent_more_than_it_has_lends_nothing() {
 fn money_that_moves_nowhere_is_noticed() {
     let folder = tempfile::tempdir().unwrap();
     grant(folder.path(), Some("10"), None);
-    let mut store = crate::store::open(folder.path()).unwrap();
-    let transaction = store.transaction().unwrap();
-    let batch = Batch::new(&transaction, 1, 0);
     let (account, key) = ("nobody".into(), "k".into());
     let limits = LimitSet { number: 1, account, key, has_wallet: true, windows: Vec::new() };
-    let spare = UnusedLease { limits: Arc::new(limits), amount: Amount::ZERO };
-    let (done, seen) = violations(|| batch.give_back(&[spare]));
+    let returns = vec![UnusedLease { limits: Arc::new(limits), amount: Amount::ZERO }];
+    let posting = Posting { epoch: 1, number: 1, returns, ..Posting::default() };
+    let mut vault = SqliteVault::new(crate::store::open(folder.path()).unwrap());
+    let (done, seen) = violations(|| vault.post(&posting));
     done.unwrap();
     assert_eq!(seen, [Invariant::MissingRow]);
 }
@@ -144,8 +144,7 @@ fn a_call_that_cannot_be_written_down_gets_no_money() {
         violations(|| state.lease(&request, &lease).is_some() || state.hold(&request).is_some());
     assert_eq!((set, seen), (false, vec![Invariant::CallNumbers; 2]));
     assert_eq!(state.open(), 0);
-    let spare =
-        state.take().unused.len() + state.empty(types::BalanceSelector::Sharing(&lease.terms.limits)).len();
+    let spare = state.take().unused.len() + state.empty_sharing(ACCOUNT, &grant.id).len();
     assert_eq!(spare, 1, "the money is back in the balance");
 }
 
@@ -163,7 +162,7 @@ fn an_end_that_does_not_fit_is_not_spent_again() {
     assert_eq!(seen, [Invariant::Record, Invariant::OpenHolds]);
     let ((), seen) = violations(|| state.done(99));
     assert_eq!(seen, [Invariant::Journal]);
-    let spare = state.empty(types::BalanceSelector::Sharing(&lease.terms.limits));
+    let spare = state.empty_sharing(ACCOUNT, &grant.id);
     assert_eq!(spare.len(), 1, "only the end that stands in the journal gives something back");
     assert_eq!(spare[0].amount, usd("5"));
 }

@@ -64,7 +64,7 @@ pub(super) type EncodedRecord = [u8; RECORD_BYTES];
 
 impl JournalRecord {
     /// Returns the call that the record is about.
-    pub(super) fn call(&self) -> CallId {
+    fn call(&self) -> CallId {
         match self {
             Self::Hold(call, _) | Self::Mark(call, _) | Self::End(call, _) => *call,
         }
@@ -230,54 +230,87 @@ fn all(folder: &Path) -> io::Result<Vec<(i64, PathBuf)>> {
 
 /// Encodes a record, or returns `None` if it does not fit, which is a violation.
 pub(super) fn encode(record: &JournalRecord) -> Option<EncodedRecord> {
-    let encoded = fields(record);
+    let encoded = match record {
+        JournalRecord::Hold(call, hold) => {
+            let mut fields = RecordWriter::new(HOLD, *call);
+            fields.put(&hold.billing.to_le_bytes());
+            fields.put(&hold.amount.nano().to_le_bytes());
+            fields.put(&hold.prompt.to_le_bytes());
+            fields.put(&[hold.rates.bits()]);
+            fields.put(&hold.balance.to_le_bytes());
+            fields.seal()
+        }
+        JournalRecord::Mark(call, delivered) => {
+            let mut fields = RecordWriter::new(MARK, *call);
+            fields.put(&delivered.to_le_bytes());
+            fields.seal()
+        }
+        JournalRecord::End(call, end) => end_fields(*call, end),
+    };
+    fitting(encoded, record.call())
+}
+
+/// Encodes the record of an end, or returns `None` if it does not fit, which is a violation.
+pub(super) fn encode_end(call: CallId, end: &CallEnd) -> Option<EncodedRecord> {
+    fitting(end_fields(call, end), call)
+}
+
+fn fitting(encoded: Option<EncodedRecord>, call: CallId) -> Option<EncodedRecord> {
     if encoded.is_none() {
-        violated(Invariant::Record, format_args!("{record:?} does not fit into the journal"));
+        violated(
+            Invariant::Record,
+            format_args!("a record of call {} does not fit into the journal", call.0),
+        );
     }
     encoded
 }
 
-fn fields(record: &JournalRecord) -> Option<EncodedRecord> {
-    let mut bytes = [0; RECORD_BYTES];
-    let mut place = &mut bytes[..CHECKSUM_OFFSET];
-    let mut fits = true;
-    let mut put = |field: &[u8]| fits &= place.write_all(field).is_ok();
-    match record {
-        JournalRecord::Hold(call, hold) => {
-            put(&[HOLD]);
-            put(&call.0.to_le_bytes());
-            put(&hold.billing.to_le_bytes());
-            put(&hold.amount.nano().to_le_bytes());
-            put(&hold.prompt.to_le_bytes());
-            put(&[hold.rates.bits()]);
-            put(&hold.balance.to_le_bytes());
-        }
-        JournalRecord::Mark(call, delivered) => {
-            put(&[MARK]);
-            put(&call.0.to_le_bytes());
-            put(&delivered.to_le_bytes());
-        }
-        JournalRecord::End(call, end) => {
-            let (letter, _) = OUTCOMES.into_iter().find(|(_, outcome)| *outcome == end.outcome)?;
-            put(&[letter]);
-            put(&call.0.to_le_bytes());
-            put(&end.charge.nano().to_le_bytes());
-            put(&end.others.nano().to_le_bytes());
-            let usage = &end.usage;
-            // Versions begin at 1.
-            put(&end.price.map_or(Some(0), |version| u32::try_from(version).ok())?.to_le_bytes());
-            for count in counts(usage) {
-                put(&u32::try_from(count).ok()?.to_le_bytes());
-            }
-            put(&u16::try_from(usage.searches).ok()?.to_le_bytes());
-            let flags = [end.capped, end.whole, end.elsewhere];
-            let flags = (0..).zip(flags).fold(0, |bits, (at, set)| bits | u8::from(set) << at);
-            put(&[flags | usage.rates.bits() << FLAG_BITS]);
-        }
+fn end_fields(call: CallId, end: &CallEnd) -> Option<EncodedRecord> {
+    let (letter, _) = OUTCOMES.into_iter().find(|(_, outcome)| *outcome == end.outcome)?;
+    let mut fields = RecordWriter::new(letter, call);
+    fields.put(&end.charge.nano().to_le_bytes());
+    fields.put(&end.others.nano().to_le_bytes());
+    let usage = &end.usage;
+    // Versions begin at 1.
+    fields.put(&end.price.map_or(Some(0), |version| u32::try_from(version).ok())?.to_le_bytes());
+    for count in counts(usage) {
+        fields.put(&u32::try_from(count).ok()?.to_le_bytes());
     }
-    let sum = crc32fast::hash(&bytes[..CHECKSUM_OFFSET]);
-    bytes[CHECKSUM_OFFSET..].copy_from_slice(&sum.to_le_bytes());
-    fits.then_some(bytes)
+    fields.put(&u16::try_from(usage.searches).ok()?.to_le_bytes());
+    let flags = [end.capped, end.whole, end.elsewhere];
+    let flags = (0..).zip(flags).fold(0, |bits, (at, set)| bits | u8::from(set) << at);
+    fields.put(&[flags | usage.rates.bits() << FLAG_BITS]);
+    fields.seal()
+}
+
+/// A record that is being encoded.
+struct RecordWriter {
+    bytes: EncodedRecord,
+    at: usize,
+}
+
+impl RecordWriter {
+    fn new(kind: u8, call: CallId) -> Self {
+        let mut fields = Self { bytes: [0; RECORD_BYTES], at: 0 };
+        fields.put(&[kind]);
+        fields.put(&call.0.to_le_bytes());
+        fields
+    }
+
+    fn put(&mut self, field: &[u8]) {
+        let end = self.at + field.len();
+        if let Some(place) = self.bytes[..CHECKSUM_OFFSET].get_mut(self.at..end) {
+            place.copy_from_slice(field);
+        }
+        self.at = end;
+    }
+
+    /// Returns the record with its checksum, or `None` if its fields do not fit.
+    fn seal(mut self) -> Option<EncodedRecord> {
+        let sum = crc32fast::hash(&self.bytes[..CHECKSUM_OFFSET]);
+        self.bytes[CHECKSUM_OFFSET..].copy_from_slice(&sum.to_le_bytes());
+        (self.at <= CHECKSUM_OFFSET).then_some(self.bytes)
+    }
 }
 
 /// Returns the counts of tokens in a record, in their order.

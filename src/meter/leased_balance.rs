@@ -52,6 +52,15 @@ impl LeasedBalance {
     }
 }
 
+impl LeasedBalance {
+    /// Takes out a part of the spare money, if that is more than nothing.
+    fn take(&mut self, amount: Amount) -> Option<UnusedLease> {
+        self.spare = difference(self.spare, amount);
+        self.unused = self.unused.min(self.spare);
+        (amount > Amount::ZERO).then(|| UnusedLease { limits: Arc::clone(&self.limits), amount })
+    }
+}
+
 impl LeasedBalances {
     pub(super) fn new() -> Self {
         Self { balances: HashMap::new(), latest: HashMap::new(), looked: Instant::now() }
@@ -105,6 +114,19 @@ impl LeasedBalances {
         })
     }
 
+    /// Takes out all spare money of a key's balances. Returns it, and whether others that share a limit with it have some.
+    pub(super) fn empty_key(&mut self, account: &str, key: &str) -> (Vec<UnusedLease>, bool) {
+        let (mut own, mut have_spare) = (Vec::new(), false);
+        for balance in self.balances.values_mut().filter(|balance| balance.spare > Amount::ZERO) {
+            if *balance.limits.key == *key {
+                own.extend(balance.take(balance.spare));
+            } else {
+                have_spare |= balance.limits.shares(account, key);
+            }
+        }
+        (own, have_spare)
+    }
+
     /// Takes out all spare money of the selected balances.
     pub(super) fn empty(&mut self, selector: impl Fn(&LimitSet) -> bool) -> Vec<UnusedLease> {
         self.take_out(selector, |balance| balance.spare)
@@ -133,16 +155,8 @@ impl LeasedBalances {
         selector: impl Fn(&LimitSet) -> bool,
         how_much: impl Fn(&LeasedBalance) -> Amount,
     ) -> Vec<UnusedLease> {
-        let mut taken = Vec::new();
-        for balance in self.balances.values_mut().filter(|balance| selector(&balance.limits)) {
-            let amount = how_much(balance).min(balance.spare);
-            balance.spare = difference(balance.spare, amount);
-            balance.unused = balance.unused.min(balance.spare);
-            if amount > Amount::ZERO {
-                taken.push(UnusedLease { limits: Arc::clone(&balance.limits), amount });
-            }
-        }
-        taken
+        let selected = self.balances.values_mut().filter(|balance| selector(&balance.limits));
+        selected.filter_map(|balance| balance.take(how_much(balance).min(balance.spare))).collect()
     }
 }
 

@@ -24,6 +24,8 @@ use super::recover;
 use super::report::UsageReport;
 use super::state::{LedgerState, StoreOperation, UnclaimedHold};
 use super::types::{CallEnd, CountedCall, HeldMoney, HoldRefusal, HoldRequest};
+use super::vault::Vault;
+use super::vault::sqlite::SqliteVault;
 use super::writer::{CommitObserver, LedgerWriter, Syncer};
 
 /// The books of one store. Cheap to clone.
@@ -47,24 +49,34 @@ impl Ledger {
     /// # Errors
     /// Fails if the store or a journal cannot be opened, read or written.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
-        let mut connection = store::open(folder)?;
+        Self::open_with(Box::new(SqliteVault::new(store::open(folder)?)), folder)
+    }
+
+    /// Opens the books in a vault; the journal is in the data folder.
+    ///
+    /// # Errors
+    /// As [`Ledger::open`].
+    pub(super) fn open_with(mut vault: Box<dyn Vault>, folder: &Path) -> Result<Self, StoreError> {
         let journals = folder.join(JOURNALS);
-        recover::all(&mut connection, &journals)?;
-        connection.execute("INSERT INTO epochs (time) VALUES (?1)", [store::now()])?;
-        let epoch = connection.last_insert_rowid();
+        recover::all(&mut *vault, &journals)?;
+        let joined = Instant::now();
+        let epoch = vault.join()?;
         let state = Arc::new(LedgerState::new(Journal::create(&journals, epoch)?, epoch));
         let watch: Arc<OnceLock<CommitObserver>> = Arc::default();
         let syncer = Syncer { file: state.file()?, state: Arc::clone(&state), watch: Arc::clone(&watch) };
         let recovered = Instant::now();
         let (uses, outbox): (Arc<OnceLock<_>>, Arc<OnceLock<_>>) = Default::default();
+        state.note_answer(joined, vault.patience());
         let writer = LedgerWriter {
-            connection,
+            vault,
             journals,
             recovered,
             state: Arc::clone(&state),
             uses: Arc::clone(&uses),
             outbox: Arc::clone(&outbox),
             epoch,
+            posted: 0,
+            owed: Vec::new(),
         };
         let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
         let syncer = thread("journal").spawn(move || syncer.run())?;

@@ -16,6 +16,8 @@ mod books;
 #[cfg(test)]
 mod budget_tests;
 mod budgets;
+#[cfg(test)]
+mod fake_vault;
 mod figures;
 mod funds;
 mod group_commit;
@@ -23,9 +25,11 @@ mod invariant;
 #[cfg(test)]
 mod invariant_tests;
 mod journal;
+mod lease_validity;
 mod leased_balance;
 mod ledger;
 mod limit_set;
+mod posting;
 mod price;
 mod prune;
 mod recover;
@@ -38,13 +42,18 @@ mod tests;
 mod transactions;
 mod types;
 mod usage;
+mod vault;
+#[cfg(test)]
+mod vault_tests;
 mod writer;
 
 pub use alert::{Alert, BalanceAlert, BudgetAlert, UsdText};
 pub use audit::{Audit, AuditFinding, AuditStep};
 pub use bill::{Bill, Charge, Expected};
 pub use books::{Books, Wallet};
-pub use budgets::{BudgetState, DEFAULT_ALERT, NewBudget, budgets, set_budgets};
+pub use budgets::{
+    BudgetState, DEFAULT_ALERT, NewBudget, budgets, check_budgets, set_budgets, set_spending_limit,
+};
 pub use figures::{BudgetFigures, MoneyFigures, WalletFigures};
 pub(crate) use invariant::violated;
 pub use invariant::{Invariant, violations};

@@ -104,6 +104,25 @@ fn since(connection: &Connection, account: &str, key: Option<&str>, day: i64) ->
     })
 }
 
+/// Returns the time for which a balance lasts at the mean cost of the last seven days, or of those since the first use, in
+/// seconds; `None` if nothing was spent.
+pub(super) fn lasts(
+    connection: &Connection,
+    account: &str,
+    balance: Amount,
+    now: i64,
+) -> rusqlite::Result<Option<u64>> {
+    let today = day(now);
+    let sql = "SELECT COALESCE(SUM(cost), 0), COALESCE(MIN(day), ?2) FROM usage WHERE account = ?1 AND day BETWEEN ?2 AND ?3";
+    let values = params![account, today - MEAN_DAYS + 1, today];
+    let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, Amount>(0)?, row.get::<_, i64>(1)?));
+    let (cost, first) = connection.prepare_cached(sql)?.query_row(values, read)?;
+    // The present day is not over yet; the shortest time is a day.
+    let seconds = (now - first * SECONDS_PER_DAY).max(SECONDS_PER_DAY).unsigned_abs();
+    let lasts = (u128::from(balance.nano()) * u128::from(seconds)).checked_div(u128::from(cost.nano()));
+    Ok(lasts.map(|seconds| u64::try_from(seconds).unwrap_or(u64::MAX)))
+}
+
 /// Converts seconds since the epoch to days since the epoch.
 pub(super) fn day(seconds: i64) -> i64 {
     seconds.div_euclid(SECONDS_PER_DAY)
@@ -128,6 +147,9 @@ impl Starts {
 }
 
 const SECONDS_PER_DAY: i64 = 86_400;
+
+/// The days of which the cost is averaged.
+const MEAN_DAYS: i64 = 7;
 
 /// The largest count that the store holds.
 const MAX_COUNT: u64 = i64::MAX.cast_unsigned();
@@ -162,6 +184,28 @@ mod tests {
         for (time, expected) in cases {
             assert_eq!(starts(time), expected, "{time}");
         }
+    }
+
+    #[test]
+    fn a_balance_lasts_as_the_last_days_say() {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = crate::store::open(folder.path()).unwrap();
+        let today = 20_000;
+        let spend = |day: i64| {
+            let sql = "INSERT INTO usage VALUES ('a', ?1, 'k', 1000000000, 0, 0, 1, 1, 0)";
+            connection.execute(sql, [day]).unwrap();
+        };
+        let lasts = |hour: i64| {
+            let now = today * SECONDS_PER_DAY + hour * 3600;
+            lasts(&connection, "a", "6".parse().unwrap(), now).unwrap().map(|seconds| seconds / 3600)
+        };
+        assert_eq!(lasts(12), None);
+        spend(today - 7);
+        assert_eq!(lasts(12), None, "that was longer ago");
+        spend(today);
+        assert_eq!(lasts(12), Some(6 * 24), "a dollar a day");
+        spend(today - 1);
+        assert_eq!(lasts(12), Some(3 * 36), "two dollars in 36 hours");
     }
 
     #[test]

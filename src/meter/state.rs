@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::oneshot;
@@ -18,12 +18,13 @@ use crate::repeated::RepeatedLine;
 use super::books::Wallet;
 use super::group_commit::GroupCommit;
 use super::invariant::{Invariant, difference, violated};
-use super::journal::{EncodedRecord, Hold, Journal, JournalRecord, encode};
+use super::journal::{EncodedRecord, Hold, Journal, JournalRecord, encode, encode_end};
+use super::lease_validity::LeaseValidity;
 use super::leased_balance::LeasedBalances;
 use super::report::UsageReport;
 use super::types::{
-    BalanceSelector, CallEnd, CallId, CountedCall, HeldMoney, HoldRefusal, HoldRequest, Lease, LimitSet,
-    OpenHold, PriceTerms, UnusedLease,
+    CallEnd, CallId, CountedCall, HeldMoney, HoldRefusal, HoldRequest, Lease, LimitSet, OpenHold, PriceTerms,
+    UnusedLease,
 };
 
 /// The leased balances, the operations that wait, and the journal, in which they stand in the same order.
@@ -53,8 +54,9 @@ struct InnerState {
     /// Calls so far, and those that are open.
     calls: u64,
     open: u64,
-    /// Whether the last write to the store, and to the journal, has failed.
-    store_fails: bool,
+    /// The time for which the store's leases are valid.
+    validity: LeaseValidity,
+    /// Whether the last write to the journal has failed.
     journal_fails: bool,
     /// Whether somebody waits for an answer.
     urgent: bool,
@@ -90,8 +92,10 @@ pub(super) enum StoreOperation {
     Lease(HoldRequest, oneshot::Sender<Result<UnclaimedHold, HoldRefusal>>),
     /// Writes the hold of a call.
     Begin(OpenHold),
-    /// Takes over a record of the journal.
-    Record(JournalRecord),
+    /// Notes how far a call has come.
+    Mark(CallId, u64),
+    /// Ends a call.
+    End(HeldMoney, CallEnd),
     /// Counts a call that nobody pays for.
     Free(CountedCall),
     /// Reads the wallet of an account.
@@ -121,7 +125,7 @@ impl LedgerState {
             idle: false,
             calls: 0,
             open: 0,
-            store_fails: false,
+            validity: LeaseValidity::default(),
             journal_fails: false,
             urgent: false,
             closed: false,
@@ -132,7 +136,7 @@ impl LedgerState {
     /// Sets money aside for a call if the leased balance has as much.
     pub(super) fn hold(&self, request: &HoldRequest) -> Option<NewHold> {
         let mut state = self.lock();
-        if state.store_fails || state.closed || !state.has_room() {
+        if !state.validity.holds() || state.closed || !state.has_room() {
             return None;
         }
         let terms = state.balances.take(request)?;
@@ -218,15 +222,20 @@ impl LedgerState {
         std::mem::replace(&mut self.lock().journal_fails, fails) != fails
     }
 
-    /// Notes whether the last write to the store has failed; returns whether that is a change.
-    pub(super) fn note_store(&self, fails: bool) -> bool {
-        std::mem::replace(&mut self.lock().store_fails, fails) != fails
+    /// Notes the answer to a posting that was sent at this time; returns whether the one before has failed.
+    pub(super) fn note_answer(&self, sent: Instant, patience: Option<Duration>) -> bool {
+        self.lock().validity.answered(sent, patience)
     }
 
-    /// Whether the store or the journal cannot be written.
+    /// Notes that a posting has failed; returns whether the one before has not.
+    pub(super) fn note_failure(&self) -> bool {
+        self.lock().validity.failed()
+    }
+
+    /// Whether the store or the journal cannot be written, so that calls are refused.
     pub(super) fn is_failing(&self) -> bool {
         let state = self.lock();
-        state.store_fails || state.journal_fails
+        !state.validity.holds() || state.journal_fails
     }
 
     /// Returns the number of calls in flight.
@@ -257,7 +266,7 @@ impl LedgerState {
         let mut state = self.lock();
         if state.journal.is_roomy() {
             state.write(encode(&record));
-            self.add(state, StoreOperation::Record(record));
+            self.add(state, StoreOperation::Mark(call, delivered));
         }
     }
 
@@ -265,8 +274,7 @@ impl LedgerState {
     pub(super) fn end(&self, held: &HeldMoney, end: CallEnd) {
         // What a call has cost beyond its hold is taken from the balance, not from the leased balance.
         let rest = difference(held.amount, end.charge.min(held.amount));
-        let record = JournalRecord::End(held.call, end);
-        let encoded = encode(&record);
+        let encoded = encode_end(held.call, &end);
         let mut state = self.lock();
         // What only memory knows of must not be spent again: who takes over from a dead process would not find it.
         if state.write(encoded) {
@@ -278,7 +286,7 @@ impl LedgerState {
                 violated(Invariant::OpenHolds, format_args!("call {} ends, and none is open", held.call.0));
             }
         }
-        self.add(state, StoreOperation::Record(record));
+        self.add(state, StoreOperation::End(held.clone(), end));
     }
 
     fn add(&self, mut state: MutexGuard<'_, InnerState>, op: StoreOperation) {
@@ -317,13 +325,14 @@ impl LedgerState {
         }
     }
 
-    /// Takes out all spare money of the selected balances.
-    pub(super) fn empty(&self, selector: BalanceSelector<'_>) -> Vec<UnusedLease> {
-        let balances = &mut self.lock().balances;
-        match selector {
-            BalanceSelector::Key(key) => balances.empty(|limits| &*limits.key == key),
-            BalanceSelector::Sharing(limits) => balances.empty(|other| limits.shares(other)),
-        }
+    /// Takes out all spare money of a key's balances. Returns it, and whether others that share a limit with it have some.
+    pub(super) fn empty_key(&self, account: &str, key: &str) -> (Vec<UnusedLease>, bool) {
+        self.lock().balances.empty_key(account, key)
+    }
+
+    /// Takes out all spare money of the balances that share a limit with those of a key of an account.
+    pub(super) fn empty_sharing(&self, account: &str, key: &str) -> Vec<UnusedLease> {
+        self.lock().balances.empty(|limits| limits.shares(account, key))
     }
 
     /// Adds money to leased balances.

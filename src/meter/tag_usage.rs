@@ -11,7 +11,7 @@ use crate::money::Amount;
 use super::invariant::sum;
 
 /// The sums of the tagged calls that have ended since the last transaction.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct NewTagUsage(HashMap<(Arc<str>, Tag), TagSums>);
 
 #[derive(Clone, Copy, Debug, Default)]

@@ -237,7 +237,7 @@ fn a_new_limit_holds_for_a_balance_that_is_full() {
     drop(open(&grant, 1).unwrap());
     let limited = |limit: &str| {
         let store = Store::open(folder.path()).unwrap();
-        store.change("keys", &grant.id, "spending_limit", usd(limit));
+        store.set_spending_limit(&grant.id, Some(usd(limit)));
         Arc::new(store.key(&grant.id).unwrap())
     };
     assert_eq!(short(open(&limited("4"), 4)), "Key Total: 4.00 left");

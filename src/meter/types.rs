@@ -128,6 +128,15 @@ pub struct HeldMoney {
     pub(super) terms: Arc<PriceTerms>,
 }
 
+impl HeldMoney {
+    /// Returns the hold, without what only an estimate needs.
+    pub(super) fn open_hold(&self) -> OpenHold {
+        let (billing, limits) = (Arc::clone(&self.terms.billing), Arc::clone(&self.terms.limits));
+        let rates = Rates::default();
+        OpenHold { call: self.call, billing, limits, amount: self.amount, prompt: 0, rates }
+    }
+}
+
 /// The reason for which no money is set aside for a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HoldRefusal {
@@ -204,9 +213,9 @@ pub(super) struct LimitSet {
 }
 
 impl LimitSet {
-    /// Whether the two have a limit in common.
-    pub(super) fn shares(&self, other: &Self) -> bool {
-        self.account == other.account || self.key == other.key
+    /// Whether these have a limit in common with those of a key of an account.
+    pub(super) fn shares(&self, account: &str, key: &str) -> bool {
+        *self.account == *account || *self.key == *key
     }
 }
 
@@ -257,7 +266,7 @@ pub(super) struct UnusedLease {
 }
 
 /// Money that is leased for one call, and its prices.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Lease {
     pub(super) terms: Arc<PriceTerms>,
     pub(super) amount: Amount,
@@ -274,15 +283,6 @@ pub(super) struct OpenHold {
     pub(super) prompt: u64,
     /// The rates that the call asks for.
     pub(super) rates: Rates,
-}
-
-/// Selects leased balances.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum BalanceSelector<'a> {
-    /// Those of a key.
-    Key(&'a str),
-    /// Those that share a limit with these: of the same account or the same key.
-    Sharing(&'a LimitSet),
 }
 
 /// Bits of a [`CallId`] that count the calls of one epoch: about 10^12 calls. Stored numbers depend on it.
@@ -302,7 +302,11 @@ mod tests {
         let migration = include_str!("../store/3_leases.sql");
         let shifts: Vec<_> = migration.split("call >> ").skip(1).collect();
         assert!(!shifts.is_empty() && shifts.iter().all(|rest| rest.starts_with(&format!("{COUNT_BITS}"))));
-        for source in [include_str!("audit.rs"), include_str!("recover.rs"), include_str!("batch.rs")] {
+        for source in [
+            include_str!("audit.rs"),
+            include_str!("vault/sqlite/restate.rs"),
+            include_str!("vault/sqlite/write.rs"),
+        ] {
             let by_value = |rest: &&str| rest.starts_with(|c: char| c.is_ascii_digit());
             assert_eq!(source.split("call >> ").skip(1).find(by_value), None);
         }

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use rusqlite::{Connection, Row, params};
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 use crate::auth::Tags;
@@ -28,7 +29,7 @@ pub struct ServedBy {
 }
 
 /// The sums of calls that have the same account, key, model and provider.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct UsageSums {
     /// The calls.
     pub requests: u64,
@@ -44,6 +45,7 @@ pub struct UsageSums {
     pub output_tokens: u64,
     /// The cost.
     #[serde(rename = "cost_usd", serialize_with = "text")]
+    #[schemars(with = "String")]
     pub cost: Amount,
 }
 
@@ -58,8 +60,8 @@ pub struct UsageQuery {
     pub by: Vec<UsageDimension>,
     /// The length of the periods into which the time is divided; absent: none.
     pub per: Option<UsagePeriod>,
-    /// The account; absent: all.
-    pub account: Option<String>,
+    /// The accounts; absent: all.
+    pub accounts: Option<Vec<String>>,
     /// The id of the key; absent: all.
     pub key: Option<String>,
     /// The model, or its beginning and `*`; absent: all.
@@ -91,10 +93,11 @@ pub enum UsagePeriod {
 }
 
 /// One row of an answer. The facts that the query does not tell apart are absent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct UsageRow {
     /// The beginning of the period.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub start: Option<jiff::Timestamp>,
     /// The account.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -128,13 +131,13 @@ pub struct UsageRetention {
 }
 
 /// The sums of the calls that have ended since the last transaction.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct NewUsage {
     calls: HashMap<UsageKey, UsageSums>,
     tagged: NewTagUsage,
 }
 
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct UsageKey {
     account: Arc<str>,
     key: Arc<str>,
@@ -253,8 +256,9 @@ pub fn usage(connection: &Connection, query: &UsageQuery) -> Result<Vec<UsageRow
         },
         None => (None, None),
     };
-    let UsageQuery { from, to, account, key, .. } = query;
-    let rows = select.query_map(params![from, to, account, key, exact, prefix], row)?;
+    let UsageQuery { from, to, accounts, key, .. } = query;
+    let accounts = accounts.as_ref().map(|accounts| serde_json::to_string(accounts).unwrap_or_default());
+    let rows = select.query_map(params![from, to, accounts, key, exact, prefix], row)?;
     let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
     if rows.len() > MAX_ROWS {
         let why = format!(
@@ -294,7 +298,7 @@ fn sql(query: &UsageQuery) -> String {
                 WHERE hour * 3600 >= ?1 AND hour * 3600 < ?2
             UNION ALL SELECT day * 86400, account, key, model, provider, {sums} FROM usage_days
                 WHERE day * 86400 >= ?1 AND day * 86400 < ?2)
-         WHERE (?3 IS NULL OR account = ?3) AND (?4 IS NULL OR key = ?4) AND (?5 IS NULL OR model = ?5)
+         WHERE (?3 IS NULL OR account IN (SELECT value FROM json_each(?3))) AND (?4 IS NULL OR key = ?4) AND (?5 IS NULL OR model = ?5)
             AND (?6 IS NULL OR substr(model, 1, length(?6)) = ?6)
          GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5 LIMIT {}",
         MAX_ROWS + 1
@@ -404,9 +408,14 @@ mod tests {
                     "{model}"
                 );
             }
-            let nobody =
-                UsageQuery { account: Some("b".to_owned()), by: vec![UsageDimension::Key], ..all.clone() };
+            let nobody = UsageQuery {
+                accounts: Some(vec!["b".to_owned()]),
+                by: vec![UsageDimension::Key],
+                ..all.clone()
+            };
             assert_eq!(ask(&nobody), Vec::<String>::new());
+            let both = Some(vec!["a".to_owned(), "b".to_owned()]);
+            assert_eq!(ask(&UsageQuery { accounts: both, ..all.clone() }), [": 5 50 31.00"]);
         };
         check();
         let by_hour = UsageQuery { per: Some(UsagePeriod::Hour), ..november.clone() };

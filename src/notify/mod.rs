@@ -12,6 +12,6 @@ mod webhook;
 
 pub use event::{Event, EventKind};
 pub use format::WebhookFormat;
-pub use outbox::{Delivery, DeliveryOutcome, Outbox, due, has_lease, settle};
+pub use outbox::{Delivery, DeliveryOutcome, Outbox, add, due, has_lease, settle};
 pub use signature::{MIN_SECRET_BYTES, WebhookSecret, sign};
 pub use webhook::{Webhook, WebhookUrl};

@@ -70,21 +70,17 @@ impl Outbox {
         self.dropped.load(Ordering::Relaxed)
     }
 
+    /// Notes that so many events were lost because too many were waiting.
+    pub fn note_lost(&self, count: u64) {
+        self.dropped.fetch_add(count, Ordering::Relaxed);
+    }
+
     /// Adds an event in the transaction of what has happened.
     ///
     /// # Errors
     /// Fails if the store cannot be written.
     pub fn add(&self, connection: &Connection, event: &Event, now: i64) -> rusqlite::Result<()> {
-        let id = event_id();
-        for webhook in self.webhooks.load().iter().filter(|webhook| webhook.wants(event.kind)) {
-            let sql = "INSERT INTO outbox (webhook, event, body, due, time) VALUES (?1, ?2, ?3, ?4, ?4)";
-            let row = params![webhook.name, id, event.body(webhook.format, now), now];
-            connection.prepare_cached(sql)?.execute(row)?;
-            let sql = "DELETE FROM outbox WHERE webhook = ?1 AND seq <=
-                (SELECT seq FROM outbox WHERE webhook = ?1 ORDER BY seq DESC LIMIT 1 OFFSET ?2)";
-            let lost = connection.prepare_cached(sql)?.execute(params![webhook.name, MAX_WAITING_COUNT])?;
-            self.dropped.fetch_add(lost as u64, Ordering::Relaxed);
-        }
+        self.note_lost(add(connection, &self.webhooks.load(), event, now)?);
         Ok(())
     }
 
@@ -119,6 +115,29 @@ impl Outbox {
         }
         written
     }
+}
+
+/// Adds an event for those of the webhooks that want it, in the transaction of what has happened. Returns the number of
+/// older events that are lost, because too many are waiting.
+///
+/// # Errors
+/// Fails if the store cannot be written.
+pub fn add(
+    connection: &Connection,
+    webhooks: &[Arc<Webhook>],
+    event: &Event,
+    now: i64,
+) -> rusqlite::Result<u64> {
+    let (id, mut lost) = (event_id(), 0);
+    for webhook in webhooks.iter().filter(|webhook| webhook.wants(event.kind)) {
+        let sql = "INSERT INTO outbox (webhook, event, body, due, time) VALUES (?1, ?2, ?3, ?4, ?4)";
+        let row = params![webhook.name, id, event.body(webhook.format, now), now];
+        connection.prepare_cached(sql)?.execute(row)?;
+        let sql = "DELETE FROM outbox WHERE webhook = ?1 AND seq <=
+            (SELECT seq FROM outbox WHERE webhook = ?1 ORDER BY seq DESC LIMIT 1 OFFSET ?2)";
+        lost += connection.prepare_cached(sql)?.execute(params![webhook.name, MAX_WAITING_COUNT])? as u64;
+    }
+    Ok(lost)
 }
 
 /// Returns the deliveries to a webhook that are due, oldest first.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::auth::Tag;
 
-use super::members::{Member, Members, members};
+use super::members::{Member, MemberName, Members, members};
 
 members! {
     /// The facts of a request when it is over. Unknown facts are left out, and so are prompts, answers, credentials
@@ -24,6 +24,8 @@ members! {
         pub account: Option<&'a str>,
         /// The key's public id.
         pub key: Option<&'a str>,
+        /// The last four characters of the secret, while two secrets of the key work.
+        pub secret: Option<&'a str>,
         /// The last four characters of a credential that was refused, if it has the form of a key.
         pub key_hint: Option<&'a str>,
         /// The HTTP method.
@@ -32,6 +34,8 @@ members! {
         pub endpoint: &'static str,
         /// The path, if it is no endpoint; without its query.
         pub path: Option<&'a str>,
+        /// Whether the path was served although it has the version twice, or two slashes before it.
+        pub path_fixed: Option<bool>,
         /// The protocol of the client: Chat, Responses or Messages.
         pub protocol: Option<&'static str>,
         /// The version of HTTP in which the client has sent the request.
@@ -121,10 +125,12 @@ impl AccessLine<'_> {
             listener: None,
             account: None,
             key: None,
+            secret: None,
             key_hint: None,
             method: "",
             endpoint: "",
             path: None,
+            path_fixed: None,
             protocol: None,
             client_protocol_version: None,
             requested_model: None,
@@ -158,7 +164,7 @@ impl AccessLine<'_> {
 }
 
 impl Member for &[Tag] {
-    fn write(&self, name: &'static str, members: &mut Members<'_>) -> serde_json::Result<()> {
+    fn write(&self, name: MemberName, members: &mut Members<'_>) -> serde_json::Result<()> {
         let out = members.name(name);
         // Neither names nor values have a character that JSON escapes.
         for (number, Tag { name, value }) in self.iter().enumerate() {
@@ -173,7 +179,7 @@ impl Member for &[Tag] {
 }
 
 impl Member for Vec<TryLine<'_>> {
-    fn write(&self, name: &'static str, members: &mut Members<'_>) -> serde_json::Result<()> {
+    fn write(&self, name: MemberName, members: &mut Members<'_>) -> serde_json::Result<()> {
         if self.is_empty() {
             return Ok(());
         }

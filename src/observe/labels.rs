@@ -3,7 +3,7 @@
 use crate::auth::{BudgetOwner, Period};
 
 /// The way in which an attempt at a target has failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AttemptFailure {
     /// No connection could be made.
@@ -29,6 +29,8 @@ pub enum AttemptFailure {
 /// The limit by which a call was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LimitRefusal {
+    /// Calls at once.
+    Concurrent,
     /// Requests per minute.
     Requests,
     /// Tokens per minute.
@@ -43,6 +45,17 @@ pub enum LimitRefusal {
     BalanceInFlight,
     /// The part of a budget that other calls do not hold.
     BudgetInFlight(BudgetOwner, Period),
+}
+
+/// The reason for which the credential of an operator was not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdminAuthFailure {
+    /// There is none.
+    Missing,
+    /// It belongs to nobody.
+    Wrong,
+    /// Too many wrong ones came from the address.
+    Blocked,
 }
 
 /// The cap by which a connection was refused.
@@ -107,6 +120,7 @@ impl LimitRefusal {
     #[must_use]
     pub fn limit(self) -> &'static str {
         match self {
+            Self::Concurrent => "key.max_concurrent",
             Self::Requests => "key.rpm",
             Self::Tokens => "key.tpm",
             Self::NoWallet | Self::Balance | Self::BalanceInFlight => "account.wallet",
@@ -118,6 +132,7 @@ impl LimitRefusal {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Concurrent => "concurrent",
             Self::Requests => "requests",
             Self::Tokens => "tokens",
             Self::NoWallet => "no_wallet",
@@ -139,6 +154,27 @@ fn budget(owner: BudgetOwner, period: Period) -> &'static str {
         (BudgetOwner::Account, Period::Week) => "account.budget.week",
         (BudgetOwner::Account, Period::Month) => "account.budget.month",
         (BudgetOwner::Account, Period::Total) => "account.budget.total",
+    }
+}
+
+impl AdminAuthFailure {
+    /// All reasons.
+    pub const ALL: [Self; 3] = [Self::Missing, Self::Wrong, Self::Blocked];
+
+    /// Returns the reason for which the header `authorization` was not accepted.
+    #[must_use]
+    pub fn of(authorization: Option<&str>) -> Self {
+        if authorization.is_some() { Self::Wrong } else { Self::Missing }
+    }
+
+    /// Returns the value of the label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Wrong => "wrong",
+            Self::Blocked => "blocked",
+        }
     }
 }
 

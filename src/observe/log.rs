@@ -4,16 +4,41 @@
 //! into a log, whatever `RUST_LOG` says. So only our own records pass below [`FOREIGN`], and those of Pingora's
 //! proxy do not pass at all.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io::{self, Write};
 use std::sync::OnceLock;
+use std::time::Instant;
 
 use env_logger::Target;
 use log::{LevelFilter, Log, Metadata, Record};
+use parking_lot::Mutex;
+
+use crate::repeated::{LeftOut, RepeatedLine};
 
 use super::sink::LineSink;
 
-struct Filtered(env_logger::Logger);
+struct Filtered {
+    logger: env_logger::Logger,
+    foreign: ForeignLines,
+}
+
+/// The lines of other crates, by the places in their code. Clients can cause some of them, for example with handshakes
+/// that fail, as often as they like.
+#[derive(Default)]
+struct ForeignLines(Mutex<HashMap<(String, u32), RepeatedLine>>);
+
+impl ForeignLines {
+    /// Returns the number of lines that were left out, if a line from a place may be written.
+    fn admit(&self, target: &str, line: u32) -> Option<LeftOut> {
+        let mut places = self.0.lock();
+        let is_known = places.contains_key(&(target.to_owned(), line));
+        if !is_known && places.len() >= MAX_PLACES {
+            places.clear();
+        }
+        places.entry((target.to_owned(), line)).or_default().admit(Instant::now())
+    }
+}
 
 /// The sink for records, once there is a log.
 static STDERR: OnceLock<LineSink> = OnceLock::new();
@@ -29,7 +54,7 @@ pub fn start() {
     }
     let logger = builder.build();
     let level = logger.filter().max(LevelFilter::Warn);
-    if log::set_boxed_logger(Box::new(Filtered(logger))).is_ok() {
+    if log::set_boxed_logger(Box::new(Filtered { logger, foreign: ForeignLines::default() })).is_ok() {
         log::set_max_level(level);
     }
 }
@@ -42,12 +67,22 @@ pub fn dropped() -> u64 {
 
 impl Log for Filtered {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        allowed(metadata) && self.0.enabled(metadata)
+        allowed(metadata) && self.logger.enabled(metadata)
     }
 
     fn log(&self, record: &Record<'_>) {
-        if allowed(record.metadata()) {
-            self.0.log(record);
+        let metadata = record.metadata();
+        if !self.enabled(metadata) {
+            return;
+        }
+        if is_ours(metadata) {
+            return self.logger.log(record);
+        }
+        if let Some(left_out) = self.foreign.admit(metadata.target(), record.line().unwrap_or_default()) {
+            let text = record.args();
+            let mut builder = Record::builder();
+            builder.metadata(metadata.clone()).module_path(record.module_path()).line(record.line());
+            self.logger.log(&builder.args(format_args!("{text}{left_out}")).build());
         }
     }
 
@@ -80,12 +115,39 @@ impl Write for Lines {
 /// Its errors of connections name neither the provider nor the reason, which our own lines do.
 fn allowed(metadata: &Metadata<'_>) -> bool {
     let target = metadata.target();
-    let ours = target.split("::").next() == Some(env!("CARGO_CRATE_NAME"));
-    ours || metadata.level() <= FOREIGN && !SUPPRESSED.iter().any(|module| target.starts_with(module))
+    is_ours(metadata)
+        || metadata.level() <= FOREIGN && !SUPPRESSED.iter().any(|module| target.starts_with(module))
 }
+
+/// Whether a record is the gateway's own.
+fn is_ours(metadata: &Metadata<'_>) -> bool {
+    metadata.target().split("::").next() == Some(env!("CARGO_CRATE_NAME"))
+}
+
+/// The most places in other crates whose lines are counted: more than they have.
+const MAX_PLACES: usize = 256;
 
 /// The modules of Pingora whose records are not written at all.
 const SUPPRESSED: [&str; 2] = ["pingora_proxy", "pingora_core::connectors"];
 
 /// The finest level of other crates.
 const FOREIGN: log::Level = log::Level::Error;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_other_crates_are_counted_by_their_places() {
+        let lines = ForeignLines::default();
+        let written = |target: &str, line: u32| lines.admit(target, line).is_some();
+        assert_eq!(
+            [written("a", 1), written("a", 1), written("a", 2), written("b", 1)],
+            [true, false, true, true]
+        );
+        for line in 0..10_000 {
+            lines.admit("many", line);
+        }
+        assert!(lines.0.lock().len() <= MAX_PLACES);
+    }
+}

@@ -2,7 +2,8 @@
 
 use prometheus::core::Collector;
 use prometheus::{
-    GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry,
 };
 
 /// Makes metrics and registers them.
@@ -16,6 +17,16 @@ impl Maker<'_> {
         labels: &[&str],
     ) -> prometheus::Result<IntCounterVec> {
         self.registered(IntCounterVec::new(Opts::new(name, help), labels)?)
+    }
+
+    /// Makes counters of something that is no whole number.
+    pub(super) fn float_counters(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> prometheus::Result<CounterVec> {
+        self.registered(CounterVec::new(Opts::new(name, help), labels)?)
     }
 
     /// Makes a counter for each of a few `values` of one label. All of them exist from the start, so that a first

@@ -1,9 +1,12 @@
 //! Prometheus metrics. Every label has a bounded set of values: a name that a caller made up is never one.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder};
 
+use crate::auth::Grant;
 use crate::canon::{Anomaly, ProtocolId, Rejection};
 use crate::limit::Shed;
 use crate::meter::Unpriced;
@@ -12,18 +15,23 @@ use super::labels::{ConnectionCap, HeadRefusal, LimitRefusal};
 use super::ledger::LedgerMetrics;
 use super::maker::Maker;
 use super::money::MoneyMetrics;
+use super::operators::OperatorMetrics;
 use super::process::ProcessMetrics;
 use super::requests::RequestMetrics;
-use super::snapshot::MetricsSnapshot;
+use super::snapshot::{MetricsSnapshot, TargetTotals};
 use super::target::{TargetMetrics, TargetState, Targets};
+use super::tenants::{MetricsSettings, TenantMetrics};
 use super::webhooks::WebhookMetrics;
 
 /// All metrics of one gateway.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    /// Held while series are replaced, and while all are read.
+    replacing: Mutex<()>,
     requests: RequestMetrics,
     targets: Targets,
+    tenants: TenantMetrics,
     losses: IntCounterVec,
     anomalies: IntCounterVec,
     carriers: IntCounterVec,
@@ -50,6 +58,8 @@ pub struct Metrics {
     pub webhooks: WebhookMetrics,
     /// The state of the process.
     pub process: ProcessMetrics,
+    /// The requests of operators.
+    pub operators: OperatorMetrics,
 }
 
 impl Metrics {
@@ -72,6 +82,7 @@ impl Metrics {
         Ok(Self {
             requests: RequestMetrics::new(&make)?,
             targets: Targets::new(&make)?,
+            tenants: TenantMetrics::new(&make)?,
             losses: make.counters(
                 "crossmodel_losses_total",
                 "Members of requests that a translation left out or changed, by client's and provider's protocol.",
@@ -81,6 +92,7 @@ impl Metrics {
             money: MoneyMetrics::new(&make)?,
             webhooks: WebhookMetrics::new(&make)?,
             process: ProcessMetrics::new(&make)?,
+            operators: OperatorMetrics::new(&make)?,
             anomalies: make.counters(
                 "crossmodel_oddities_total",
                 "What of providers' answers a translation did not understand, by kind.",
@@ -114,6 +126,7 @@ impl Metrics {
                 "crossmodel_log_lines_dropped_total",
                 "Lines of the gateway's own log lost because nobody took them.",
             )?,
+            replacing: Mutex::default(),
             registry,
         })
     }
@@ -127,7 +140,18 @@ impl Metrics {
 
     /// Sets the states of the targets of all models, by catalog entry and provider, and whether each is available.
     pub fn targets<'t>(&self, all: impl Iterator<Item = (&'t str, &'t str, TargetState, bool)>) {
+        let _whole = self.replacing.lock();
         self.targets.set_states(all);
+    }
+
+    /// Adds the calls of all keys since the last time to the series of accounts and keys.
+    pub fn tenants(&self, keys: &[Grant], settings: MetricsSettings) {
+        self.tenants.collect(keys, settings);
+    }
+
+    /// Sets the accounts that have spent most in this month.
+    pub fn rank_accounts(&self, accounts: impl Iterator<Item = String>) {
+        self.tenants.rank(accounts);
     }
 
     /// Counts a request that is over.
@@ -210,10 +234,17 @@ impl Metrics {
         }
     }
 
+    /// Returns the attempts at each target since the process began, by model and provider.
+    #[must_use]
+    pub fn target_totals(&self) -> BTreeMap<(String, String), TargetTotals> {
+        self.targets.totals()
+    }
+
     /// Returns all metrics in the Prometheus text format.
     #[must_use]
     pub fn render(&self) -> Vec<u8> {
         let mut out = Vec::new();
+        let _whole = self.replacing.lock();
         if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut out) {
             log::error!("metrics: {error}");
         }
@@ -254,5 +285,32 @@ impl Refusals {
                 &["reason"],
             )?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn a_scrape_sees_all_targets_while_others_set_their_states() {
+        let (metrics, done) = (Metrics::new().unwrap(), AtomicBool::new(false));
+        let set = || metrics.targets(std::iter::repeat_n(("m", "p", TargetState::Closed, true), 20));
+        set();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    set();
+                }
+            });
+            let whole = (0..200).all(|_| {
+                let page = String::from_utf8(metrics.render()).unwrap();
+                page.contains("crossmodel_model_targets_available{model=\"m\"} 20")
+            });
+            done.store(true, Ordering::Relaxed);
+            assert!(whole);
+        });
     }
 }

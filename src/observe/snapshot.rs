@@ -39,6 +39,17 @@ pub struct ModelUsage {
     pub cost_nano: u64,
 }
 
+/// The attempts at one target since the process began.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TargetTotals {
+    /// The attempts.
+    pub attempts: u64,
+    /// The attempts that failed.
+    pub failures: u64,
+    /// Seconds from the start of an attempt to the first byte of its answer.
+    pub first_byte: HistogramSnapshot,
+}
+
 /// A histogram of times, summed over series.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct HistogramSnapshot {

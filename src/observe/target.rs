@@ -6,13 +6,14 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 use prometheus::local::LocalHistogram;
+use prometheus::proto::Metric;
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use crate::canon::Usage;
 
 use super::labels::AttemptFailure;
 use super::maker::Maker;
-use super::snapshot::{ModelUsage, count, each_series, label};
+use super::snapshot::{ModelUsage, TargetTotals, count, each_series, label};
 
 /// The metrics of all targets.
 #[derive(Debug)]
@@ -95,10 +96,12 @@ pub enum TargetState {
     Open,
     /// One call tries whether the target is back.
     HalfOpen,
+    /// An operator has taken the target out of service.
+    Rested,
 }
 
 impl TargetState {
-    const ALL: [Self; 4] = [Self::Closed, Self::BackingOff, Self::Open, Self::HalfOpen];
+    const ALL: [Self; 5] = [Self::Closed, Self::BackingOff, Self::Open, Self::HalfOpen, Self::Rested];
 
     /// Returns the value of the label.
     fn as_str(self) -> &'static str {
@@ -107,6 +110,7 @@ impl TargetState {
             Self::BackingOff => "backing_off",
             Self::Open => "open",
             Self::HalfOpen => "half_open",
+            Self::Rested => "rested",
         }
     }
 }
@@ -202,7 +206,8 @@ impl Targets {
         }
         for (model, provider, state, is_available) in all {
             let target = &[model, provider];
-            self.open.with_label_values(target).add(i64::from(!is_available));
+            let is_open = !is_available && state != TargetState::Rested;
+            self.open.with_label_values(target).add(i64::from(is_open));
             let backs_off = state == TargetState::BackingOff;
             self.backing_off.with_label_values(target).add(i64::from(backs_off));
             self.available.with_label_values(&[model]).add(i64::from(is_available));
@@ -226,6 +231,16 @@ impl Targets {
             }
         });
         failures
+    }
+
+    /// Returns the attempts at each target, by model and provider.
+    pub(super) fn totals(&self) -> BTreeMap<(String, String), TargetTotals> {
+        let mut all = BTreeMap::<_, TargetTotals>::new();
+        let key = |series: &Metric| (label(series, "model").to_owned(), label(series, "provider").to_owned());
+        each_series(&self.attempts, |series| all.entry(key(series)).or_default().attempts += count(series));
+        each_series(&self.failures, |series| all.entry(key(series)).or_default().failures += count(series));
+        each_series(&self.first_byte, |series| all.entry(key(series)).or_default().first_byte.add(series));
+        all
     }
 
     /// Returns the usage of models, by catalog entry.

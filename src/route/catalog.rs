@@ -15,6 +15,7 @@ use crate::protocol::{ProtocolId, Service};
 use crate::provider::Provider;
 
 use super::name::is_model_name;
+use super::near::NearMatches;
 use super::target_health::TargetHealth;
 
 /// One model in the configuration file.
@@ -204,22 +205,44 @@ impl Catalog {
     /// Returns 404 if the name is malformed, or the model is unknown, hidden or not allowed for this key; returns
     /// 503 if the model is switched off.
     pub fn find(&self, name: &str, key: &Key) -> Result<ResolvedModel> {
+        let found = self.resolve(name, key).ok_or_else(|| self.not_found(name, key))?;
+        if found.entry.status == ModelStatus::Down {
+            let failure = Failure::new(Kind::Unavailable, "The model is switched off at the moment.");
+            return Err(failure.with_retry_after(DOWN_RETRY_AFTER));
+        }
+        Ok(found)
+    }
+
+    /// Returns the model that a key's owner means by `name`, even if it is switched off; `None` if the name is
+    /// malformed, or the model is unknown, hidden or not allowed for this key.
+    pub(super) fn resolve(&self, name: &str, key: &Key) -> Option<ResolvedModel> {
         if !is_model_name(name) {
-            return Err(Failure::model_not_found(name));
+            return None;
         }
         let resolved = key.rights.aliases.resolve(name).or_else(|| self.aliases.resolve(name));
         let id = resolved.as_deref().unwrap_or(name);
         // An alias that carries the rest of a name over may make it longer.
-        let entry = self.lookup(id).filter(|_| is_model_name(id) && key.allows(id));
-        let entry = entry.ok_or_else(|| Failure::model_not_found(name))?;
-        match entry.status {
-            ModelStatus::Active => Ok(ResolvedModel { entry: Arc::clone(entry), id: id.into() }),
-            ModelStatus::Hidden => Err(Failure::model_not_found(name)),
-            ModelStatus::Down => {
-                Err(Failure::new(Kind::Unavailable, "The model is switched off at the moment.")
-                    .with_retry_after(DOWN_RETRY_AFTER))
-            }
-        }
+        let entry = self.lookup(id).filter(|_| is_model_name(id) && key.allows(id))?;
+        let is_offered = entry.status != ModelStatus::Hidden;
+        is_offered.then(|| ResolvedModel { entry: Arc::clone(entry), id: id.into() })
+    }
+
+    /// Makes the refusal of a name that means no model, with the names of models that the key may call and that resemble
+    /// it.
+    fn not_found(&self, name: &str, key: &Key) -> Failure {
+        let entries = self.entries.iter().filter(|entry| entry.status == ModelStatus::Active);
+        let ids = entries.map(|entry| entry.id.as_str()).filter(|id| !id.ends_with('*') && key.allows(id));
+        let aliases = key.rights.aliases.iter().chain(self.aliases.iter()).map(|(alias, _)| alias);
+        let leads = |alias: &&str| {
+            let found = self.resolve(alias, key);
+            found.is_some_and(|found| found.entry.status == ModelStatus::Active)
+        };
+        let aliases = aliases.filter(|alias| !alias.ends_with('*')).filter(leads);
+        let near = match is_model_name(name) {
+            true => NearMatches::of(name, ids.chain(aliases)),
+            false => Vec::new(),
+        };
+        Failure::unknown_model(name, &near)
     }
 
     /// Whether there is a model with this id, alone or by a wildcard.

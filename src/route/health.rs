@@ -101,7 +101,7 @@ pub struct HealthView {
 }
 
 /// The state of the circuit breaker of a target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Circuit {
     /// Calls go to the target.
@@ -112,6 +112,8 @@ pub enum Circuit {
     Open,
     /// One call, which is there or comes next, tries whether the target is back.
     HalfOpen,
+    /// No call goes to the target: an operator has taken it out of service.
+    Rested,
 }
 
 /// The condition under which a target may be called.
@@ -212,6 +214,11 @@ impl Health {
             failures: state.failures,
             in_flight: 0,
         }
+    }
+
+    /// Forgets all failures: the circuit is closed, and no pause is left.
+    pub(super) fn reset(&self, now: Instant) {
+        *self.state.lock() = HealthState { since: Some(now), ..HealthState::default() };
     }
 
     /// Whether nothing is known that a new state would not have, too.

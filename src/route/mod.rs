@@ -6,8 +6,10 @@ mod google_models;
 mod health;
 mod models;
 mod name;
+mod near;
 mod state_log;
 mod target_health;
+mod target_rest;
 mod target_snapshot;
 
 pub use catalog::{
@@ -20,4 +22,5 @@ pub use models::{ModelList, ModelListPage};
 pub use name::{MAX_NAME_BYTES, is_model_name};
 pub use state_log::TargetFailure;
 pub use target_health::{InFlightCall, TargetHealth, TargetId};
+pub use target_rest::TargetRest;
 pub use target_snapshot::TargetSnapshot;

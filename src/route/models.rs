@@ -68,7 +68,8 @@ impl ModelList {
         let mut seen: BTreeSet<String> = models.iter().map(|model| model.id.clone()).collect();
         for (alias, _) in key.rights.aliases.iter().chain(catalog.aliases().iter()) {
             let name = alias.trim_end_matches('*');
-            if let Ok(found) = catalog.find(name, key)
+            if let Some(found) = catalog.resolve(name, key)
+                && found.entry.status == ModelStatus::Active
                 && seen.insert(name.to_owned())
             {
                 models.push(ListedModel::new(name, &found.entry));

@@ -14,13 +14,14 @@ use crate::repeated::RepeatedLine;
 use super::health::StateChange;
 
 /// The last failure of a target, for people.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 pub struct TargetFailure {
     /// The kind of the failure.
     pub kind: AttemptFailure,
     /// The reason, without secrets and headers.
     pub text: Box<str>,
     /// The time of the failure.
+    #[schemars(with = "String")]
     pub at: jiff::Timestamp,
 }
 
@@ -75,6 +76,11 @@ impl Default for StateLog {
 }
 
 impl StateLog {
+    /// Notes that an operator was told that the circuit is closed.
+    pub(super) fn reset(&self) {
+        *self.told.lock() = ToldCircuit::Closed;
+    }
+
     /// Returns the line that an attempt leads to, if it leads to one: it may have changed the state, and it may have
     /// failed. `setting` is the one that holds the provider's credential.
     pub(super) fn line(

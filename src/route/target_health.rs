@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -15,6 +15,7 @@ use crate::repeated::RepeatedLine;
 
 use super::health::{AttemptOutcome, Caller, Circuit, Condition, Health, HealthView};
 use super::state_log::{StateLog, TargetFailure};
+use super::target_rest::{RestEffect, RestOrder, TargetRest};
 
 /// The health of one target.
 #[derive(Debug)]
@@ -29,6 +30,9 @@ pub struct TargetHealth {
     lines: Mutex<LineBudget>,
     /// The line about calls that are refused because no target of the model is available.
     unavailable: RepeatedLine,
+    /// Whether an operator has ever taken it out of service.
+    has_rest: AtomicBool,
+    rest: Mutex<RestOrder>,
 }
 
 /// The name of a target: `MODEL@PROVIDER`, and `:UPSTREAM_MODEL` if one provider serves the model twice.
@@ -109,6 +113,8 @@ impl TargetHealth {
             in_flight: AtomicUsize::new(0),
             lines: Mutex::default(),
             unavailable: RepeatedLine::new(),
+            has_rest: AtomicBool::new(false),
+            rest: Mutex::default(),
         }
     }
 
@@ -124,8 +130,40 @@ impl TargetHealth {
             .write(log::Level::Error, format_args!("model {model}: no target is available; calls get 503"));
     }
 
+    /// Puts the last order of an operator into effect, unless it is known. An order to serve closes open circuits and ends
+    /// pauses.
+    pub fn obey(&self, order: Option<&TargetRest>, now: Instant) {
+        if order.is_none() && !self.has_rest.load(Ordering::Relaxed) {
+            return;
+        }
+        let effect = self.rest.lock().take(order, now, jiff::Timestamp::now());
+        self.has_rest.store(true, Ordering::Relaxed);
+        let Some(TargetRest { until, reason, actor, .. }) = order else { return };
+        match effect {
+            RestEffect::Known => {}
+            RestEffect::Rests => log::warn!("target {}: rested until {until} by {actor}: {reason}", self.id),
+            RestEffect::Serves => {
+                self.fold(|model| model.reset(now)).for_each(drop);
+                log::info!("target {}: enabled by {actor}", self.id);
+            }
+        }
+    }
+
+    /// Returns the order of an operator because of which no call goes to the target.
+    pub fn rest(&self, now: Instant) -> Option<TargetRest> {
+        self.rest.lock().current(now).cloned()
+    }
+
+    /// Returns the time for which an operator has taken the target out of service.
+    fn rest_left(&self, now: Instant) -> Option<Duration> {
+        if self.has_rest.load(Ordering::Relaxed) { self.rest.lock().left(now) } else { None }
+    }
+
     /// Returns the condition of a model of the target for `caller`.
     pub fn condition(&self, model: &str, caller: Caller, now: Instant) -> Condition {
+        if let Some(left) = self.rest_left(now) {
+            return Condition::Open(left);
+        }
         let condition = |model: &ObservedHealth| model.health.condition(Some(caller), now);
         match &self.models {
             ModelHealth::One(health) => condition(health),
@@ -151,6 +189,9 @@ impl TargetHealth {
 
     /// Returns the worst condition of any model, for any caller.
     pub fn worst(&self, now: Instant) -> Condition {
+        if let Some(left) = self.rest_left(now) {
+            return Condition::Open(left);
+        }
         self.fold(|model| model.health.condition(None, now)).max().unwrap_or(Condition::Ready)
     }
 
@@ -162,12 +203,16 @@ impl TargetHealth {
                 Circuit::Closed => 0,
                 Circuit::BackingOff => 1,
                 Circuit::HalfOpen => 2,
-                Circuit::Open => 3,
+                Circuit::Open | Circuit::Rested => 3,
             };
             (state, view.failures)
         };
         let look = |model: &ObservedHealth| (model.health.view(now), model.last_failure.lock().clone());
         let (view, failure) = self.fold(look).max_by_key(rank).unwrap_or((HealthView::UNKNOWN, None));
+        let view = match self.rest_left(now) {
+            Some(left) => HealthView { state: Circuit::Rested, next: Some(left), ..view },
+            None => view,
+        };
         (HealthView { in_flight: self.in_flight.load(Ordering::Relaxed), ..view }, failure)
     }
 
@@ -216,6 +261,12 @@ impl KnownModels {
 impl ObservedHealth {
     fn new(most_failures: u32) -> Self {
         Self { health: Health::new(most_failures), log: StateLog::default(), last_failure: Mutex::default() }
+    }
+
+    /// Forgets all failures.
+    fn reset(&self, now: Instant) {
+        self.health.reset(now);
+        self.log.reset();
     }
 }
 

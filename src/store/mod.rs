@@ -4,6 +4,8 @@
 //! and write. A commit is on the disk when it returns.
 
 mod access;
+mod backup;
+mod control;
 mod gateways;
 mod modes;
 
@@ -16,12 +18,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, params};
 
 use crate::money::Amount;
 use crate::private;
 
 pub use access::is_reachable;
+pub use backup::{LastBackup, back_up, last_backup, vacuum};
+pub use control::{CONTROL, ControlName, SocketPath, control_sockets};
 pub use gateways::{JOURNALS, gateways};
 
 /// An error of the store.
@@ -142,13 +146,7 @@ pub fn open(folder: &Path) -> Result<Connection, StoreError> {
 /// Fails if there is no store, or it cannot be read, or it was made by another version.
 pub fn open_to_read(folder: &Path) -> Result<Connection, StoreError> {
     let opened = || {
-        // The log of a gateway that has died is left to the next one; SQLite would put it into the database.
-        let has_log = files(folder).nth(1).is_some_and(|log| log.exists());
-        // SQLite's own files beside the database can only be kept in order by who may write them.
-        let connection = Connection::open_with_flags(folder.join(FILE), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, has_log)?;
-        connection.busy_timeout(LOCK_TIMEOUT)?;
-        connection.pragma_update(None, "query_only", true)?;
+        let connection = opened_to_read(folder)?;
         match version(&connection)?.cmp(&MIGRATIONS.len()) {
             Ordering::Less => Err(StoreError::TooOld),
             Ordering::Equal => Ok(connection),
@@ -156,6 +154,18 @@ pub fn open_to_read(folder: &Path) -> Result<Connection, StoreError> {
         }
     };
     opened().map_err(|error| explained(folder, error))
+}
+
+/// Opens the store in a data folder only to read it, whatever version has made it.
+fn opened_to_read(folder: &Path) -> Result<Connection, StoreError> {
+    // The log of a gateway that has died is left to the next one; SQLite would put it into the database.
+    let has_log = files(folder).nth(1).is_some_and(|log| log.exists());
+    // SQLite's own files beside the database can only be kept in order by who may write them.
+    let connection = Connection::open_with_flags(folder.join(FILE), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, has_log)?;
+    connection.busy_timeout(LOCK_TIMEOUT)?;
+    connection.pragma_update(None, "query_only", true)?;
+    Ok(connection)
 }
 
 /// Whether there is a store in a data folder.
@@ -250,8 +260,21 @@ fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     for script in missing {
         transaction.execute_batch(script)?;
     }
+    note_version(&transaction, done)?;
     transaction.pragma_update(None, "user_version", i64::try_from(MIGRATIONS.len()).unwrap_or(0))?;
     transaction.commit()?;
+    Ok(())
+}
+
+/// Writes to the audit log that the store was made, or was brought up to date from a version.
+fn note_version(connection: &Connection, before: usize) -> rusqlite::Result<()> {
+    let action = if before == 0 { "store.create" } else { "store.migrate" };
+    let shown = |version: usize| format!("{{\"version\":{version}}}");
+    let before = Some(before).filter(|version| *version > 0).map(shown);
+    let sql = "INSERT INTO audit (time, actor, via, action, subject, outcome, before, after)
+        VALUES (?1, ?2, 'store', ?3, ?4, 'applied', ?5, ?6)";
+    let actor = format!("local:{}", access::user());
+    connection.execute(sql, params![now(), actor, action, FILE, before, shown(MIGRATIONS.len())])?;
     Ok(())
 }
 
@@ -311,7 +334,7 @@ pub const FILE: &str = "crossmodel.db";
 static CREATION_LOCK: Mutex<()> = Mutex::new(());
 
 /// Folders that other parts of the gateway make beside the database.
-pub const FOLDERS: &[&str] = &[JOURNALS, "handover"];
+pub const FOLDERS: &[&str] = &[JOURNALS, "handover", CONTROL];
 
 /// The time for which a writer waits for another. A chosen value: transactions take milliseconds.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -328,7 +351,10 @@ const MIGRATIONS: &[&str] = &[
     include_str!("5_rates.sql"),
     include_str!("6_admin.sql"),
     include_str!("7_money.sql"),
-    include_str!("8_alerts.sql"),
+    include_str!("8_targets.sql"),
+    include_str!("9_declared.sql"),
+    include_str!("10_limits.sql"),
+    include_str!("11_alerts.sql"),
 ];
 
 #[cfg(test)]
@@ -366,14 +392,23 @@ mod tests {
                     VALUES ('k', 'a', '', 'active', '{{}}', 0, {values});"
             ))
             .unwrap();
-            if version > 1 {
-                old.execute_batch("UPDATE keys SET spending_limit = 5").unwrap();
+            match version {
+                1 => {}
+                2..10 => old.execute_batch("UPDATE keys SET spending_limit = 5").unwrap(),
+                _ => {
+                    let budget = "INSERT INTO budgets (kind, owner, period, amount, hard) VALUES ('key', 'k', 'total', 5, 1)";
+                    old.execute_batch(budget).unwrap();
+                }
             }
             drop(old);
             let new = open(folder.path()).unwrap();
             let sql = "SELECT TOTAL(amount) FROM budgets WHERE kind = 'key' AND owner = 'k'";
             let limit: f64 = new.query_row(sql, [], |row| row.get(0)).unwrap();
             assert_eq!(limit > 0.0, version > 1, "the spending limit of version {version} is a budget");
+            let sql = "SELECT action || before || after FROM audit";
+            let row: String = new.query_row(sql, [], |row| row.get(0)).unwrap();
+            let versions = [version, MIGRATIONS.len()].map(|version| format!("{{\"version\":{version}}}"));
+            assert_eq!(row, format!("store.migrate{}", versions.concat()));
             drop(new);
             assert_eq!(inspect(folder.path()).unwrap(), StoreState::Current);
         }

@@ -80,6 +80,9 @@ models:
     max_output: 2000
     targets: [{provider: demo, model: messages, protocols: [messages]}]
   - {id: acme/lost, targets: [{provider: backup, model: gone}]}
+instance: console
+accounts:
+  - {id: declared, budgets: [{period: month, limit: 20}]}
 `;
 
 await check("a gateway that has done nothing yet", async () => {
@@ -103,6 +106,7 @@ const odd = main.key(MARKUP, "--account", "research", "--rpm", "20");
 const free = main.key("batch", "--account", "batch", "--rpm", "unlimited", "--tpm", "unlimited");
 main.command("account", "top-up", "research", "25");
 await main.start();
+main.command("account", "disable", "declared");
 
 let running = true;
 const statuses = new Map();
@@ -159,6 +163,22 @@ await check("models, keys, accounts and outcomes", async () => {
     const outcomes = (await rows(page, "outcomes")).join("\n");
     return /200.*answered/.test(outcomes) && /429.*refused/.test(outcomes) && /50[23].*failed/.test(outcomes);
   }));
+});
+
+await check("the configuration, changes, and the secrets of keys by their ends", async () => {
+  assert(await eventually(async () => {
+    const facts = (await rows(page, "configuration")).join("\n");
+    return /File.*gateway\.yaml/.test(facts) && /In forcesince .*\(start\)/.test(facts)
+      && /Declared1 account and 0 keys of the instance console/.test(facts) && /Disabled although declareddeclared/.test(facts);
+  }), (await rows(page, "configuration")).join("\n"));
+  const changes = (await rows(page, "changes")).join("\n");
+  assert.match(changes, /cliaccount\.updatedeclared● appliedstatus/);
+  assert.match(changes, /config:consoleaccount\.createdeclared/);
+  await page.fill("#changes-find", "top_up");
+  assert.equal((await rows(page, "changes")).length, 1);
+  await page.fill("#changes-find", "");
+  const keys = (await rows(page, "keys")).join("\n");
+  assert.match(keys, new RegExp(`team-production.*\\$[\\d.]+ / \\$5\\.00 in allcm-…${team.slice(-4)}.*never`));
 });
 
 await check("a name with markup is a text", async () => {

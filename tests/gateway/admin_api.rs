@@ -7,39 +7,49 @@ use sha2::{Digest as _, Sha256};
 use crate::support::{Client, Gateway, Response, eventually, get, member};
 
 /// Credentials of the file with the roles `admin` and `read`.
-const ADMIN: &str = "operator-token-with-all-the-rights-0001";
-const READER: &str = "operator-token-that-only-reads-things-02";
+pub(crate) const ADMIN: &str = "operator-token-with-all-the-rights-0001";
+pub(crate) const READER: &str = "operator-token-that-only-reads-things-02";
 
 /// A gateway whose file has the digests of both.
-fn start() -> Gateway {
+pub(crate) fn start() -> Gateway {
+    start_with("providers: {demo: {}}\n")
+}
+
+/// The same with this configuration, which has no section `admin`.
+pub(crate) fn start_with(config: &str) -> Gateway {
+    Gateway::start(&format!("{config}{}", operators()))
+}
+
+/// The section `admin` with the digests of both.
+pub(crate) fn operators() -> String {
     let digest = |token: &str| -> String {
         Sha256::digest(token.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
     };
-    Gateway::start(&format!(
-        "providers: {{demo: {{}}}}\nadmin:\n  address: 127.0.0.1:@ADMIN@\n  tokens:\n    \
+    format!(
+        "admin:\n  address: 127.0.0.1:@ADMIN@\n  tokens:\n    \
          - {{name: ops, role: admin, sha256: {}}}\n    - {{name: seer, role: read, sha256: {}}}\n",
         digest(ADMIN),
         digest(READER)
-    ))
+    )
 }
 
-fn ask(gateway: &Gateway, (method, path): (&str, &str), headers: &str, body: &str) -> Response {
+pub(crate) fn ask(gateway: &Gateway, (method, path): (&str, &str), headers: &str, body: &str) -> Response {
     let mut client = Client::connect(gateway.admin);
     let head = format!("{method} /admin/v1{path} HTTP/1.1\r\nhost: localhost\r\n{headers}");
     client.send(format!("{head}content-length: {}\r\n\r\n{body}", body.len()).as_bytes());
     client.receive_for(method)
 }
 
-fn bearer(token: &str) -> String {
+pub(crate) fn bearer(token: &str) -> String {
     format!("authorization: Bearer {token}\r\n")
 }
 
 /// Sends JSON with a credential.
-fn send(gateway: &Gateway, route: (&str, &str), token: &str, body: &str) -> Response {
+pub(crate) fn send(gateway: &Gateway, route: (&str, &str), token: &str, body: &str) -> Response {
     ask(gateway, route, &format!("{}content-type: application/json\r\n", bearer(token)), body)
 }
 
-fn refusal(response: &Response) -> (u16, String) {
+pub(crate) fn refusal(response: &Response) -> (u16, String) {
     (response.status, member(&response.body, "error.code"))
 }
 
@@ -257,13 +267,18 @@ fn the_command_line_shares_the_operations_and_the_audit_log() {
     let secret = gateway.command(&["key", "rotate", &id]).lines().next().unwrap().to_owned();
     let hint = &secret[secret.len() - 4..];
     assert!(gateway.command(&["key", "find", hint, "--json"]).contains(&id));
+    // A leaked secret ends at once if its operator says so.
+    let leaked = secret.clone();
+    let secret =
+        gateway.command(&["key", "rotate", &id, "--overlap", "0s"]).lines().next().unwrap().to_owned();
+    assert!(becomes(&gateway, &leaked, 401) && becomes(&gateway, &secret, 200));
     let token = gateway.command(&["token", "create", "--name", "portal", "--role", "keys"]);
     let token = token.lines().next().unwrap().to_owned();
     assert_eq!(send(&gateway, ("GET", &format!("/keys/{id}")), &token, "").status, 200);
     let audit = gateway.command(&["audit", "--subject", &id, "--json"]);
     assert_eq!(
         ["0.action", "1.action", "0.actor"].map(|path| member(&audit, path)),
-        ["key.create", "key.rotate", "cli"]
+        ["key.create", "key.rotate", &format!("local:{}", rustix::process::geteuid().as_raw())]
     );
     // The last use is known within the next transaction of the ledger.
     assert!(becomes(&gateway, &secret, 200));

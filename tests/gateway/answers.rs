@@ -55,7 +55,7 @@ fn models_are_listed_and_retrieved_for_both_sdks() {
     let missing = get(&gateway, "/v1/models/x/y", &bearer(&gateway)).body;
     assert_eq!(
         missing,
-        r#"{"error":{"message":"Model 'x/y' was not found or is unavailable.","type":"invalid_request_error","param":"model","code":"model_not_found"}}"#
+        r#"{"error":{"message":"Model 'x/y' was not found or is unavailable. GET /v1/models lists the models of this key.","type":"invalid_request_error","param":"model","code":"model_not_found"}}"#
     );
 }
 
@@ -161,4 +161,40 @@ fn operators_have_an_address_of_their_own() {
         (200, 200, 404)
     );
     assert_eq!(get(&gateway, "/metrics", "").status, 404, "not on the clients' address");
+}
+
+#[test]
+fn an_unknown_model_is_answered_with_those_that_were_probably_meant() {
+    let gateway = Gateway::start_with(&config(1), &["--model", "v/*", "--alias", "quick=v/model"], &[]);
+    let told = |name: &str| -> Vec<String> {
+        let told = PROTOCOLS.iter().map(|(path, body, _)| {
+            let answer = post(&gateway, path, &body.replace("v/model", name));
+            assert_eq!(answer.status, 404, "{}", answer.body);
+            answer.text("error.message")
+        });
+        told.collect()
+    };
+    for (name, advice) in [
+        ("v/modle", "Did you mean 'v/model'?"),
+        ("V/Model", "Did you mean 'v/model'?"),
+        ("other/model", "Did you mean 'v/model'?"),
+        ("model", "Model ids are vendor/model; did you mean 'v/model'?"),
+        ("quikc", "Model ids are vendor/model; did you mean 'quick'?"),
+        ("nothing/like-it", "GET /v1/models lists the models of this key."),
+    ] {
+        let message = format!("Model '{name}' was not found or is unavailable. {advice}");
+        assert_eq!(told(name), vec![message; PROTOCOLS.len()]);
+    }
+    let retrieved = get(&gateway, "/v1/models/v/modell", &bearer(&gateway));
+    assert!(retrieved.status == 404 && retrieved.text("error.message").ends_with("Did you mean 'v/model'?"));
+    // What a key may not call does not show.
+    let closed = Gateway::start_with(&config(1), &["--model", "w/*"], &[]);
+    let answer = post(&closed, PROTOCOLS[0].0, &PROTOCOLS[0].1.replace("v/model", "v/modle"));
+    assert!(
+        answer.text("error.message").ends_with("GET /v1/models lists the models of this key."),
+        "{}",
+        answer.body
+    );
+    let without = support::get(closed.port, "/v1/models/v/modle", "");
+    assert!(without.status == 401 && !without.body.contains("v/model"), "{}", without.body);
 }

@@ -95,12 +95,12 @@ fn a_key_lives_as_a_table() {
     let words = |table: &str| -> Vec<Vec<String>> {
         table.lines().map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
     };
-    let heading = "KEY NAME ACCOUNT STATE SECRET LIMITS EXPIRES LAST USED";
+    let heading = "KEY NAME ACCOUNT STATE SECRET SPENT LIMITS EXPIRES LAST USED";
     let heading: Vec<_> = heading.split(' ').collect();
     let hint = format!("cm-…{}", &secret.trim_end()[secret.trim_end().len() - 4..]);
     let expected = |state: &str| {
         let start = [id, "mine", "default", state, &hint];
-        vec![row(&heading), row(&[&start[..], &["none", "never", "never"]].concat())]
+        vec![row(&heading), row(&[&start[..], &["0.00", "none", "never", "never"]].concat())]
     };
     assert_eq!(words(&ok(data, &["key", "list"])), expected("active"));
     assert_eq!(words(&ok(data, &["key", "show", id])), expected("active"));

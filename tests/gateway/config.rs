@@ -54,6 +54,54 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ("timeouts: 7", "1:11", "expected struct Timeouts"),
     ("threads: few", "1:10", "expected a whole number"),
     ("providers_from_environment: off", "1:29", "expected `true` or `false`"),
+    ("keys: [{name: a}]", "1:8", "keys[0]: give either `secret` or `sha256`"),
+    ("keys: [{name: a, sha256: abc}]", "1:26", "keys[0]: `sha256` is not 64 hexadecimal digits"),
+    ("keys: [{name: a, secret: sk-upstream-canary}]", "1:26", "secrets are given by reference"),
+    ("keys: [{name: a, secret: \"env:UPSTREAM_KEY\"}]", "1:26", "keys[0]: this is no secret of a key"),
+    ("keys: [{name: a, sha256: 5}]", "1:26", "invalid type: integer `5`, expected a string"),
+    ("keys: [{name: A, sha256: DIGEST}]", "1:8", "give the key an `id`, such as key_ci"),
+    ("keys: [{sha256: DIGEST}]", "1:8", "give the key an `id`, such as key_ci"),
+    ("keys: [{id: a/b, sha256: DIGEST}]", "1:13", "an id consists of letters, digits, `_` and `-`"),
+    (
+        "keys: [{name: a, sha256: DIGEST, rpm: 0}]",
+        "1:97",
+        "invalid value: integer `0`, expected a whole number of at least 1, or `unlimited`",
+    ),
+    (
+        "keys: [{name: a, sha256: DIGEST, expires: soon}]",
+        "1:101",
+        "key 'key_a': 'soon' is no time: write 2027-01-31",
+    ),
+    ("keys: [{name: a, sha256: DIGEST, rmp: 5}]", "1:92", "unknown field `rmp`"),
+    (
+        "keys: [{name: a, sha256: DIGEST, models: [\"x y\"]}]",
+        "1:101",
+        "key 'key_a': 'x y' is no model's name",
+    ),
+    (
+        "keys: [{name: a, sha256: DIGEST, budgets: [{period: day, limit: 0}]}]",
+        "1:102",
+        "key 'key_a': the daily budget needs a limit of more than nothing",
+    ),
+    (
+        "keys:\n- {name: a, sha256: DIGEST}\n- {id: b, sha256: DIGEST}",
+        "3:3",
+        "key 'b' has the secret of key 'key_a' in line 2",
+    ),
+    ("accounts: [{id: a}, {id: a}]", "1:21", "account 'a' is there already, in line 1"),
+    ("accounts: [{name: a}]", "1:12", "missing field `id`"),
+    ("accounts: [{id: \"\"}]", "1:17", "the id is empty"),
+    (
+        "accounts: [{id: a, low_balance: 1.0000000001}]",
+        "1:33",
+        "is no amount of dollars: write for example 10 or 2.50",
+    ),
+    (
+        "accounts: [{id: a, budgets: [{period: year, limit: 5}]}]",
+        "1:39",
+        "unknown name, expected one of `day`, `week`",
+    ),
+    ("instance: \"a b\"\naccounts: [{id: a}]", "1:11", "instance: write 1 to 64 visible ASCII characters"),
     ("- providers", "1:1", "expected struct Settings"),
     ("just words", "1:1", "expected struct Settings"),
     ("models: {a: b}", "1:9", "expected a sequence"),
@@ -75,7 +123,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     (
         "admin: [here]",
         "1:8",
-        "expected an address, or a map of `address`, `token`, `hosts`, `tokens` and `plaintext`",
+        "expected an address, or a map of `address`, `token`, `hosts`, `tokens`, `plaintext` and `tls`",
     ),
     ("admin: {adress: \"127.0.0.1:1\"}", "1:9", "unknown field `adress`"),
     ("admin: {token: secret}", "1:16", "admin.token: secrets are given by reference"),
@@ -203,6 +251,7 @@ fn each_mistake_is_named_with_its_place() {
 /// What is said instead of these words at this place, if it is something else.
 fn missed(text: &str, place: &str, words: &str) -> Option<String> {
     let text = text.replacen("UP", UP, usize::from(text.starts_with("UP")));
+    let text = text.replace("DIGEST", &"ab".repeat(32));
     let found = problems(&text);
     let start = if place.is_empty() { String::new() } else { format!("{place}: ") };
     let right = matches!(found.as_slice(), [one] if one.starts_with(&start) && one.contains(words));

@@ -106,6 +106,13 @@ fn the_figures_say_what_has_happened() {
         (member(&key, "spent_micro"), member(&key, "spending_limit_micro")),
         ("0".into(), "2000000".into())
     );
+    assert_eq!([member(&key, "budgets.0.limit_usd"), member(&key, "expires")], ["2.00", ""]);
+    assert_eq!(member(&key, "hint"), gateway.key[gateway.key.len() - 4..]);
+    assert!(!member(&key, "last_used").is_empty());
+    let change = parts(&body, "changes").remove(0);
+    assert_eq!([member(&change, "action"), member(&change, "actor")], ["key.create", "cli"]);
+    assert!(member(&change, "members.0") == "account" && !change.contains(&gateway.key), "{change}");
+    assert_eq!(member(&body, "config.in_force.trigger"), "start");
     let account = parts(&body, "accounts").remove(0);
     assert_eq!(member(&account, "id"), member(&key, "account"));
     assert!(!member(&account, "daily.request_count").is_empty());

@@ -1,4 +1,5 @@
-//! Request bodies with a content encoding: providers get them as plain JSON, whatever the client does.
+//! Bodies with a content encoding: providers get those of requests as plain JSON, whatever the client does, and clients get
+//! those of answers without it.
 
 use std::io::Write as _;
 
@@ -6,7 +7,8 @@ use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
 use tokio::runtime::Builder;
 
-use crate::support::{Client, Gateway, Mock, PROTOCOLS, Response, config, json};
+use crate::streams::{STREAMS, streaming};
+use crate::support::{Client, Gateway, Mock, PROTOCOLS, Response, config, config_with, json, post, whole};
 
 fn gzip(body: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
@@ -146,4 +148,52 @@ fn damaged_and_unknown_encodings_are_refused() {
         }
     }
     assert!(mock.seen().is_empty(), "{:?}", mock.seen());
+}
+
+/// A provider whose answers have this encoding.
+fn encoding(coding: &'static str, encode: Encode) -> Mock {
+    Mock::scripted(move |seen, _| {
+        let path = PROTOCOLS.iter().position(|(path, ..)| seen.request_line().contains(path)).unwrap();
+        let (kind, body) = match seen.text().contains("\"stream\":true") {
+            true => ("text/event-stream", STREAMS[path].replace('@', "real-model-0613")),
+            false => ("application/json", PROTOCOLS[path].2.to_owned()),
+        };
+        let head = format!("content-type: {kind}\r\ncontent-encoding: {coding}\r\n");
+        whole(200, &head, &encode(body.as_bytes()))
+    })
+}
+
+#[test]
+fn answers_that_are_encoded_all_the_same_reach_the_client_without_it() {
+    for (coding, encode) in ENCODINGS.into_iter().chain([("identity", <[u8]>::to_vec as Encode)]) {
+        let mock = encoding(coding, encode);
+        let gateway = Gateway::start(&config(mock.port));
+        for (protocol, (path, body, answer)) in PROTOCOLS.into_iter().enumerate() {
+            let response = post(&gateway, path, &streaming(protocol));
+            assert_eq!((response.status, response.header("content-encoding")), (200, None), "{response:?}");
+            assert_eq!(response.body, STREAMS[protocol].replace('@', "v/model"), "{coding}");
+            let response = post(&gateway, path, body);
+            assert_eq!((response.status, response.header("content-encoding")), (200, None), "{response:?}");
+            assert_eq!(response.body, answer.replace("real-model-0613", "v/model"), "{coding}");
+        }
+        let translating = Gateway::start(&config_with(mock.port, "").replace(", responses, messages", ""));
+        let response = post(&translating, PROTOCOLS[2].0, &streaming(2));
+        assert!(response.body.ends_with("data: {\"type\":\"message_stop\"}\n\n"), "{coding}: {response:?}");
+        let response = post(&translating, PROTOCOLS[2].0, PROTOCOLS[2].1);
+        assert!(response.body.contains("\"stop_reason\""), "{coding}: {response:?}");
+    }
+}
+
+#[test]
+fn answers_that_cannot_be_decoded_are_failures() {
+    let cut: Encode = |body| gzip(body)[..40].to_vec();
+    for (coding, encode) in [("br", gzip as Encode), ("gzip, gzip", gzip), ("gzip", cut), ("zstd", gzip)] {
+        let mock = encoding(coding, encode);
+        let gateway = Gateway::start(&config(mock.port));
+        for (protocol, (path, body, _)) in PROTOCOLS.into_iter().enumerate() {
+            for body in [&*streaming(protocol), body] {
+                assert_eq!(post(&gateway, path, body).status, 502, "{coding} {path}");
+            }
+        }
+    }
 }

@@ -291,3 +291,28 @@ fn a_new_certificate_comes_into_force_and_a_broken_one_does_not() {
     stop.send(()).unwrap();
     assert!(runtime.block_on(others).unwrap() > 0);
 }
+
+#[test]
+fn a_client_without_tls_reads_what_is_wrong() {
+    let certificate = Certificate::new();
+    let tls = certificate.settings();
+    let gateway = Gateway::start(&format!("listen: [{{address: \"127.0.0.1:@PORT@\", {tls}}}]\n{DEMO}"));
+    let answer = get(gateway.port, "/v1/models", "");
+    assert_eq!((answer.status, answer.body.as_str()), (400, "This port speaks HTTPS."));
+}
+
+#[test]
+fn clients_that_fail_their_handshakes_do_not_fill_the_log() {
+    let certificate = Certificate::new();
+    let tls = certificate.settings();
+    let gateway = Gateway::start(&format!("listen: [{{address: \"127.0.0.1:@PORT@\", {tls}}}]\n{DEMO}"));
+    for n in 0..60 {
+        let mut stream = TcpStream::connect(("127.0.0.1", gateway.port)).unwrap();
+        // A record of TLS that is none, or plain HTTP.
+        let bytes: &[u8] = if n % 2 == 0 { b"\x16\x03\x01\x00\x05hello" } else { b"GET / HTTP/1.1\r\n\r\n" };
+        let _ = stream.write_all(bytes);
+        let _ = std::io::Read::read_to_end(&mut stream, &mut Vec::new());
+    }
+    let text = gateway.stderr();
+    assert!(text.lines().filter(|line| line.contains("handshake")).count() <= 2, "{text}");
+}

@@ -40,13 +40,86 @@ fn a_signal_reloads_also_what_the_file_refers_to() {
     assert_eq!(post(&gateway, PATH, BODY).status, 200);
     assert_eq!(mock.last().header("authorization"), Some("Bearer sk-one"));
 
-    // Nobody looks at this file, so it is the signal that counts.
     std::fs::write(&secret, "sk-two\n").unwrap();
     gateway.signal("HUP");
     assert!(reaches(&gateway, OK, 1.0));
     assert_eq!(post(&gateway, PATH, BODY).status, 200);
     assert_eq!(mock.last().header("authorization"), Some("Bearer sk-two"));
     assert_eq!(gateway.metric(REFUSED), 0.0);
+}
+
+#[test]
+fn secrets_in_files_come_into_force_without_a_signal() {
+    let mock = Mock::new(answers());
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        // A secret is replaced as a whole, as the agents of secret stores do it.
+        let fresh = folder.path().join("fresh");
+        std::fs::write(&fresh, text).unwrap();
+        std::fs::rename(&fresh, folder.path().join(name)).unwrap();
+    };
+    write("key", "sk-one\n");
+    write("operator", &"a".repeat(40));
+    write("reader", &"r".repeat(40));
+    let text = format!(
+        "admin: {{address: \"127.0.0.1:@ADMIN@\", token: \"file:@FILES@/reader\", \
+         tokens: [{{name: ops, role: admin, token: \"file:@FILES@/operator\"}}]}}\n\
+         providers: {{up: {{base_url: \"http://127.0.0.1:{}/v1\", key: \"file:@FILES@/key\", protocols: [chat]}}}}\n\
+         models: [{{id: v/model, targets: [{{provider: up}}]}}]\n",
+        mock.port
+    );
+    let gateway = Gateway::start(&text.replace("@FILES@", &folder.path().display().to_string()));
+    let credential = || {
+        assert_eq!(post(&gateway, PATH, BODY).status, 200);
+        mock.last().header("authorization").unwrap().to_owned()
+    };
+    assert_eq!(credential(), "Bearer sk-one");
+    let status = |path: &str, token: &str| {
+        get(gateway.admin, path, &format!("authorization: Bearer {}\r\n", token.repeat(40))).status
+    };
+    assert_eq!(
+        [status("/admin/v1/keys", "a"), status("/metrics", "r"), status("/metrics", "s")],
+        [200, 200, 401]
+    );
+    write("key", "sk-two\n");
+    assert!(eventually(SOON, || credential() == "Bearer sk-two"));
+    write("operator", &"b".repeat(40));
+    let reloads =
+        |count| eventually(SOON, || gateway.stderr().matches("in force again: secrets").count() == count);
+    assert!(reloads(2));
+    assert_eq!(status("/admin/v1/keys", "b"), 200);
+    assert_eq!(status("/admin/v1/keys", "a"), 401, "the earlier one is gone");
+    write("reader", &"s".repeat(40));
+    assert!(reloads(3));
+    assert_eq!(status("/metrics", "s"), 200);
+    assert_eq!([status("/metrics", "r"), status("/console.json", "r")], [401, 401]);
+    assert!(!gateway.stderr().contains("needs a new process"), "{}", gateway.stderr());
+    // A broken secret leaves the one in force, and says so.
+    write("key", "");
+    assert!(eventually(SOON, || gateway.stderr().contains("key is empty")));
+    assert_eq!(credential(), "Bearer sk-two");
+    write("key", "sk-three\n");
+    assert!(eventually(SOON, || credential() == "Bearer sk-three"));
+    let failures = |reason: &str| {
+        let page =
+            get(gateway.admin, "/metrics", &format!("authorization: Bearer {}\r\n", "s".repeat(40))).body;
+        let name = format!("crossmodel_admin_auth_failures_total{{reason=\"{reason}\"}} ");
+        page.lines().find_map(|line| line.strip_prefix(&name)?.parse::<u32>().ok()).unwrap()
+    };
+    let (missing, wrong) = (failures("missing"), failures("wrong"));
+    assert_eq!(
+        [get(gateway.admin, "/metrics", "").status, get(gateway.admin, "/admin/v1/keys", "").status],
+        [401, 401]
+    );
+    assert_eq!([status("/console.json", "x"), status("/admin/v1/keys", "x")], [401, 401]);
+    assert_eq!((failures("missing"), failures("wrong")), (missing + 2, wrong + 2));
+    while status("/admin/v1/keys", "x") != 429 {}
+    assert!(failures("blocked") >= 1);
+    let page = get(gateway.admin, "/metrics", &format!("authorization: Bearer {}\r\n", "s".repeat(40))).body;
+    let counted = |code: u16| {
+        page.contains(&format!("crossmodel_admin_requests_total{{code=\"{code}\",operation=\"listKeys\"}}"))
+    };
+    assert!([200, 401, 429].into_iter().all(counted), "{page}");
 }
 
 #[test]

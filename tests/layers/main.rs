@@ -26,7 +26,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("limit", &["auth", "failure"]),
     ("notify", &["money", "store"]),
     ("meter", &["auth", "canon", "money", "notify", "private", "repeated", "store"]),
-    ("observe", &["auth", "canon", "limit", "meter", "money", "private"]),
+    ("observe", &["auth", "canon", "limit", "meter", "money", "private", "repeated", "store"]),
     (
         "route",
         &[
@@ -34,16 +34,16 @@ const LAYERS: &[(&str, &[&str])] = &[
             "repeated",
         ],
     ),
-    ("admin", &["auth", "meter", "money", "route", "store"]),
-    ("console", &["auth", "limit", "meter", "money", "observe", "repeated", "route"]),
     ("translate", &["canon", "failure", "json", "protocol", "sse"]),
     (
         "config",
         &[
-            "auth", "demo", "located", "meter", "notify", "observe", "private", "protocol", "provider",
-            "route",
+            "auth", "demo", "located", "meter", "money", "notify", "observe", "private", "protocol",
+            "provider", "route",
         ],
     ),
+    ("admin", &["auth", "config", "meter", "money", "observe", "repeated", "route", "store"]),
+    ("console", &["admin", "auth", "config", "limit", "meter", "money", "observe", "repeated", "route"]),
     (
         "edge",
         &[
@@ -520,9 +520,9 @@ fn the_checks_see_what_they_look_for() {
 fn may_write(source: &Source) -> bool {
     let name = source.path.file_stem().unwrap_or_default().to_string_lossy();
     let is_test = name == "tests" || name.ends_with("_tests");
-    // A key's spending limit is one of its budgets.
-    // That a budget is used up is noted in the transaction that has found it out.
-    let others = ["auth/secret_uses.rs", "meter/budgets.rs", "meter/alert.rs"];
+    // That a budget is used up is noted in the transaction that has found it out, and the making of a store and its
+    // change to a new form are rows of the log.
+    let others = ["auth/secret_uses.rs", "meter/alert.rs", "store/mod.rs"];
     is_test
         || source.path.starts_with("src/admin/records")
         || others.iter().any(|other| source.path.ends_with(other))

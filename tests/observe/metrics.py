@@ -101,7 +101,8 @@ def main():
     gateway = Gateway(os.environ["CROSSMODEL_BIN"], f"{folder}/metrics")
     prometheus = Prometheus(f"{folder}/prometheus", gateway.admin)
     try:
-        poor = gateway.create("--rpm", "1")
+        poor = gateway.create("--rpm", "1", "--watch", "--expires", "30d")
+        get(f"http://127.0.0.1:{gateway.admin}/admin/v1/instance")
         # Rates need two scrapes with something in between.
         for _ in range(4):
             traffic(gateway, poor)

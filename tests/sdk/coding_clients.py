@@ -2,7 +2,9 @@
 
 Each does a tool turn, and waits through a long silence before the head of an answer and in the middle of it, with each
 protocol upstream. The provider is `strict_provider.py`; a request that it refuses is a failure. Where a client has a
-timeout for silences, it is shorter than the silence. Codex also has its conversation compacted twice.
+timeout for silences, it is shorter than the silence: at the gateway of `MUTE_URL`, which gives no signs of life, the client
+has to give up; otherwise nothing would be shown. Claude Code waits there in spite of its timeouts, and Codex has none for the
+head. Codex also has its conversation compacted twice.
 """
 
 import asyncio
@@ -12,6 +14,7 @@ import sys
 from pathlib import Path
 
 BASE, KEY, LOG = os.environ["BASE_URL"], os.environ["API_KEY"], Path(os.environ["PROVIDER_LOG"])
+MUTE, MUTE_KEY = os.environ["MUTE_URL"], os.environ["MUTE_KEY"]
 CLI, AIDER, WORKSPACES = Path(os.environ["CLI"]), os.environ["AIDER"], Path(os.environ["WORKSPACES"])
 PATIENCE = 25  # seconds without a word
 LIMIT = 200  # seconds for one cell
@@ -24,14 +27,17 @@ class Agent:
 
     # Requests in a silent cell: more would be another attempt.
     requests = 1
+    # The silences that it does not wait through.
+    impatient = ("head", "stream")
 
-    def __init__(self, *words):
+    def __init__(self, *words, base=BASE, key=KEY):
         self.cell = "-".join(["cell", self.name, *words])
+        self.base, self.key = base, key
         self.home = WORKSPACES / self.cell
         self.folder = self.home / "project"
         self.folder.mkdir(parents=True)
         kept = {name: os.environ[name] for name in ("PATH", "LANG", "TERM") if name in os.environ}
-        self.env = {**kept, "HOME": str(self.home), "API_KEY": KEY}
+        self.env = {**kept, "HOME": str(self.home), "API_KEY": key}
 
     async def run(self, *command):
         """What the client says, on both of its outputs."""
@@ -42,8 +48,10 @@ class Agent:
         try:
             out, _ = await asyncio.wait_for(process.communicate(), LIMIT)
         except asyncio.TimeoutError:
-            os.killpg(process.pid, 9)
             raise AssertionError(f"not done after {LIMIT} s") from None
+        finally:
+            if process.returncode is None:
+                os.killpg(process.pid, 9)
         said = out.decode(errors="replace")
         assert process.returncode == 0, f"exit status {process.returncode}:\n{said}"
         return said
@@ -57,19 +65,23 @@ class Agent:
 
 class ClaudeCode(Agent):
     name = "claude"
+    speaks = "messages"
+    impatient = ()
 
     async def ask(self, model):
         quiet = ["CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "DISABLE_AUTOUPDATER", "DISABLE_ERROR_REPORTING",
                  "DISABLE_TELEMETRY", "IS_SANDBOX", "CLAUDE_ENABLE_STREAM_WATCHDOG"]  # fmt: skip
         patience = ["CLAUDE_STREAM_IDLE_TIMEOUT_MS", "CLAUDE_STREAM_FIRST_BYTE_TIMEOUT_MS"]
         self.env |= {name: "1" for name in quiet} | {name: str(PATIENCE * 1000) for name in patience}
-        self.env |= {"ANTHROPIC_BASE_URL": BASE, "ANTHROPIC_AUTH_TOKEN": KEY, "CLAUDE_CODE_MAX_RETRIES": "0",
+        self.env |= {"ANTHROPIC_BASE_URL": self.base, "ANTHROPIC_AUTH_TOKEN": self.key, "CLAUDE_CODE_MAX_RETRIES": "0",
                      "ANTHROPIC_MODEL": model, "ANTHROPIC_DEFAULT_HAIKU_MODEL": model}  # fmt: skip
         return await self.run(CLI / "claude", "-p", self.task(), "--dangerously-skip-permissions")
 
 
 class Codex(Agent):
     name = "codex"
+    speaks = "responses"
+    impatient = ("stream",)
 
     def configure(self, model, *more):
         lines = ["check_for_update_on_startup = false", f'model = "{model}"', *more, "[analytics]", "enabled = false"]
@@ -77,7 +89,7 @@ class Codex(Agent):
         (self.home / ".codex" / "config.toml").write_text("\n".join(lines))
 
     def own_provider(self):
-        return ['model_provider = "gateway"', "[model_providers.gateway]", 'name = "gateway"', f'base_url = "{BASE}/v1"',
+        return ['model_provider = "gateway"', "[model_providers.gateway]", 'name = "gateway"', f'base_url = "{self.base}/v1"',
                 'env_key = "API_KEY"', 'wire_api = "responses"', "request_max_retries = 0", "stream_max_retries = 0",
                 f"stream_idle_timeout_ms = {PATIENCE * 1000}"]  # fmt: skip
 
@@ -106,12 +118,13 @@ class Codex(Agent):
 
 class OpenCode(Agent):
     name = "opencode"
+    speaks = "chat"
     requests = 2  # one of them for a title
 
     async def ask(self, model):
         patience = {"chunkTimeout": PATIENCE * 1000, "headerTimeout": PATIENCE * 1000}
         provider = {"npm": "@ai-sdk/openai-compatible", "models": {model: {}},
-                    "options": {"baseURL": f"{BASE}/v1", "apiKey": KEY, **patience}}  # fmt: skip
+                    "options": {"baseURL": f"{self.base}/v1", "apiKey": self.key, **patience}}  # fmt: skip
         config = {"autoupdate": False, "share": "disabled", "provider": {"gateway": provider}}
         (self.folder / "opencode.json").write_text(json.dumps(config))
         return await self.run(CLI / "opencode", "run", "-m", f"gateway/{model}", self.task())
@@ -119,9 +132,10 @@ class OpenCode(Agent):
 
 class Aider(Agent):
     name = "aider"
+    speaks = "chat"
 
     async def ask(self, model):
-        self.env |= {"OPENAI_API_BASE": f"{BASE}/v1", "OPENAI_API_KEY": KEY}
+        self.env |= {"OPENAI_API_BASE": f"{self.base}/v1", "OPENAI_API_KEY": self.key}
         quiet = ["--no-git", "--no-show-model-warnings", "--yes-always", "--no-check-update", "--analytics-disable"]
         return await self.run(
             AIDER, "--model", f"openai/{model}", *quiet, "--timeout", PATIENCE, "--message", self.task()
@@ -152,6 +166,18 @@ async def does(kind, scenario, upstream):
         assert len(seen) <= agent.requests, f"{len(seen)} requests:\n{said}"
 
 
+async def gives_up(kind, scenario):
+    """Without signs of life, the client fails or asks again. One that asks again for long is not waited for."""
+    agent = kind(scenario, "mute", base=MUTE, key=MUTE_KEY)
+    asked = asyncio.ensure_future(agent.ask(f"{scenario}/{agent.speaks}"))
+    while not asked.done() and len(requests(agent.cell)) <= agent.requests:
+        await asyncio.wait([asked], timeout=1)
+    if not asked.done():
+        asked.cancel()
+        return
+    assert asked.exception() is not None, f"it has waited:\n{asked.result()}"
+
+
 async def compacts(upstream, built_in):
     agent = Codex("compact", "built-in" if built_in else "own", upstream)
     await agent.compact(f"compact/{upstream}", built_in)
@@ -169,6 +195,9 @@ def cells():
         for kind in (ClaudeCode, Codex, OpenCode, Aider):
             for upstream in UPSTREAMS:
                 yield f"{scenario}, {kind.name} > {upstream}", does(kind, scenario, upstream)
+    for kind in (ClaudeCode, Codex, OpenCode, Aider):
+        for scenario in kind.impatient:
+            yield f"{scenario}, {kind.name}, without signs of life", gives_up(kind, scenario)
     for kind in (ClaudeCode, Codex, OpenCode, Aider):
         for upstream in [*UPSTREAMS, "open"]:
             yield f"turn, {kind.name} > {upstream}", does(kind, "turn", upstream)

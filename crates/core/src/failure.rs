@@ -67,6 +67,8 @@ pub enum Kind {
     InvalidKey,
     /// The key is disabled.
     KeyInactive,
+    /// The key may not be used from the client's address.
+    AddressNotAllowed,
     /// The account that owns the key is inactive.
     AccountInactive,
     /// The account or the key does not have enough money for the call.
@@ -160,6 +162,24 @@ impl Failure {
     pub fn model_not_found(model: &str) -> Self {
         let message = format!("Model '{}' was not found or is unavailable.", printable(model));
         Self::new(Kind::ModelNotFound, message).with_param("model")
+    }
+
+    /// The same for a name that no model has. `near` are the names that were probably meant.
+    #[must_use]
+    pub fn unknown_model(name: &str, near: &[&str]) -> Self {
+        let mut failure = Self::model_not_found(name);
+        let quoted: Vec<_> = near.iter().map(|model| format!("'{model}'")).collect();
+        let advice = match quoted.split_last() {
+            None => "GET /v1/models lists the models of this key.".to_owned(),
+            Some((last, before)) => {
+                let before =
+                    if before.is_empty() { String::new() } else { format!("{} or ", before.join(", ")) };
+                let start = if name.contains('/') { "Did you mean" } else { BARE_NAME };
+                format!("{start} {before}{last}?")
+            }
+        };
+        failure.0.message = format!("{} {advice}", failure.0.message).into();
+        failure
     }
 
     /// Creates the failure for a provider that does not know the model. The client gets the documented answer for a
@@ -380,6 +400,7 @@ impl Kind {
             Self::MissingKey => (401, AUTH, "missing_api_key", AUTH),
             Self::InvalidKey => (401, AUTH, "invalid_api_key", AUTH),
             Self::KeyInactive => (401, AUTH, "api_key_inactive", AUTH),
+            Self::AddressNotAllowed => (401, AUTH, "ip_not_allowed", AUTH),
             Self::AccountInactive => (401, AUTH, "user_inactive", AUTH),
             Self::InsufficientBalance => (402, BILLING, "insufficient_balance", BILLING),
             Self::NoWallet => (402, BILLING, "no_wallet", BILLING),
@@ -459,6 +480,9 @@ const REQUEST: &str = "invalid_request_error";
 const AUTH: &str = "authentication_error";
 const BILLING: &str = "billing_error";
 const API: &str = "api_error";
+
+/// The beginning of the advice about a name without a vendor.
+const BARE_NAME: &str = "Model ids are vendor/model; did you mean";
 
 /// Maximum number of characters of an error code: longer texts are taken for prose.
 const MAX_IDENTIFIER_LEN: usize = 64;

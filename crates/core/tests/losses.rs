@@ -1,14 +1,20 @@
 //! Nothing of a request is lost silently: a member that is unknown goes on or is listed, wherever it stands.
 
-use crossmodel_core::canon::{Caps, FieldPolicy, Profile, ProtocolId, Sealer, Target};
+#![expect(clippy::disallowed_types, reason = "the names of the members of samples are collected")]
+
+use std::collections::BTreeSet;
+
+use crossmodel_core::canon::{Caps, Profile, ProtocolId, Sealer, Target};
 use crossmodel_core::failure::Result;
 use crossmodel_core::translate::bridge::{RequestFacts, render};
+use serde_json::Value;
 
 /// The requests of each protocol. A member that nobody knows is put at each `~`, one at a time.
-const REQUESTS: [(ProtocolId, &[&str]); 3] = [
+const REQUESTS: [(ProtocolId, &[&str]); 4] = [
     (ProtocolId::Chat, &[CHAT, CHAT_CHOICES, OLD_CHAT]),
     (ProtocolId::Responses, &[RESPONSES, RESPONSES_CHOICES]),
     (ProtocolId::Messages, &[MESSAGES]),
+    (ProtocolId::Gemini, &[GEMINI]),
 ];
 
 const CHAT: &str = r#"{~"model":"v/model","messages":[
@@ -84,6 +90,17 @@ const MESSAGES: &str = r#"{~"model":"v/model","max_tokens":999,"system":[{~"type
     "tool_choice":{~"type":"tool","name":"f"},"thinking":{~"type":"adaptive"},
     "output_config":{~"effort":"low","format":{~"type":"json_schema","schema":{"type":"object"}}},"metadata":{~"user_id":"u"}}"#;
 
+const GEMINI: &str = r#"{~"model":"v/model","systemInstruction":{~"parts":[{"text":"s"}]},"contents":[
+    {"role":"user","parts":[{"text":"t"},{"inlineData":{~"mimeType":"image/png","data":"iVBORw0KGgo="}},
+        {"fileData":{~"mimeType":"image/png","fileUri":"https://x/a.png"}}]},
+    {"role":"model","parts":[{"functionCall":{~"name":"f","args":{}}}]},
+    {"role":"user","parts":[{"functionResponse":{~"name":"f","response":{"output":"r"}}}]},
+    {"role":"user","parts":[{"text":"hi"}]}],
+    "tools":[{"functionDeclarations":[{~"name":"f","description":"d","parametersJsonSchema":{"type":"object"}}]},
+        {"googleSearch":{~"excludeDomains":["a.com"]}}],
+    "toolConfig":{~"functionCallingConfig":{~"mode":"AUTO"}},
+    "generationConfig":{~"maxOutputTokens":100,"thinkingConfig":{~"includeThoughts":true}}}"#;
+
 /// Returns what the provider is sent, and what is listed.
 fn sent(client: ProtocolId, upstream: ProtocolId, body: &str) -> Result<(String, String)> {
     let profile = Profile { web_search: true, forward_unknown: false, ..Profile::default() };
@@ -116,12 +133,7 @@ fn a_member_that_nobody_knows_goes_on_or_is_listed() {
                 for at in 1..pieces.len() {
                     let body = pieces[..at].concat() + r#""zz":7,"# + &pieces[at..].concat();
                     let (body, listed) = sent(client, upstream, &body).unwrap();
-                    // A member whose table says that nothing is lost by it is not told, whatever it holds.
-                    let is_neutral = client.protocol().fields().iter().any(|field| {
-                        field.policy(upstream) == FieldPolicy::Silent
-                            && pieces[at - 1].ends_with(&format!("\"{}\":{{", field.name))
-                    });
-                    let is_told = is_neutral || body.contains("\"zz\"") || listed.contains("zz");
+                    let is_told = body.contains("\"zz\"") || listed.contains("zz");
                     let place = pieces[at].get(..60).unwrap_or(pieces[at]);
                     assert!(is_told, "{client:?} to {upstream:?}, before {place}: {listed}");
                     let others: String = listed.split(", ").filter(|path| !path.contains("zz")).collect();
@@ -135,3 +147,97 @@ fn a_member_that_nobody_knows_goes_on_or_is_listed() {
         }
     }
 }
+
+/// Collects the names of all members, at every depth.
+fn collect_names(value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(members) => members.iter().for_each(|(name, value)| {
+            found.insert(name.clone());
+            collect_names(value, found);
+        }),
+        Value::Array(items) => items.iter().for_each(|item| collect_names(item, found)),
+        _ => {}
+    }
+}
+
+/// Returns the names of the members of an object that is cut off behind its bracket.
+fn own_names(rest: &str) -> BTreeSet<String> {
+    let text = format!("{{{rest}");
+    let object = serde_json::Deserializer::from_str(&text).into_iter::<Value>().next();
+    let Some(Ok(Value::Object(members))) = object else { return BTreeSet::new() };
+    members.keys().cloned().collect()
+}
+
+#[test]
+fn a_member_of_another_type_goes_on_or_is_listed() {
+    for (client, requests) in REQUESTS {
+        let mut known = BTreeSet::new();
+        for request in requests {
+            collect_names(&serde_json::from_str(&request.replace('~', "")).unwrap(), &mut known);
+        }
+        known.extend(MORE.into_iter().map(str::to_owned));
+        let mut lost = BTreeSet::new();
+        for request in requests {
+            let pieces: Vec<&str> = request.split('~').collect();
+            for upstream in ProtocolId::ALL.into_iter().filter(|upstream| *upstream != client) {
+                for at in 1..pieces.len() {
+                    let own = own_names(&pieces[at..].concat());
+                    let place = pieces[at].get(..50).unwrap_or(pieces[at]);
+                    let says_nothing = |name: &str| {
+                        let mut known = NEUTRAL.iter().filter(|(neutral, _)| *neutral == name);
+                        known.any(|(_, beginning)| place.starts_with(beginning))
+                    };
+                    for name in known.difference(&own).filter(|name| !says_nothing(name)) {
+                        let member = format!("\"{name}\":\"zz\",");
+                        let body = pieces[..at].concat() + &member + &pieces[at..].concat();
+                        // What is refused is told, too.
+                        let Ok((body, listed)) = sent(client, upstream, &body) else { continue };
+                        let is_listed = listed.split(", ").any(|path| path.ends_with(name.as_str()));
+                        if !body.contains("zz") && !is_listed {
+                            lost.insert(format!("{name} before {place}"));
+                        }
+                    }
+                }
+            }
+        }
+        assert!(lost.is_empty(), "{client:?}: {lost:#?}");
+    }
+}
+
+/// Members that no request above has.
+const MORE: [&str; 9] = [
+    "caller",
+    "context",
+    "is_error",
+    "output_text",
+    "reasoning_content",
+    "reasoning_details",
+    "thinking_blocks",
+    "tool_reference",
+    "video_url",
+];
+
+/// Members that say nothing to the model or only save cost, and the beginning of the objects for which that is true.
+const NEUTRAL: &[(&str, &str)] = &[
+    ("annotations", ""),
+    ("cache_control", ""),
+    ("citations", ""),
+    ("id", ""),
+    ("index", ""),
+    ("logprobs", ""),
+    ("status", ""),
+    ("type", ""),
+    // Some clients name the speaker, or repeat the name of the tool.
+    ("name", r#""role":"#),
+    ("name", r#""type":"function_call_output""#),
+    ("name", r#""type":"custom_tool_call_output""#),
+    // Reasoning of earlier turns goes only to models that want it.
+    ("reasoning", r#""role":"assistant""#),
+    ("reasoning_content", r#""role":"assistant""#),
+    ("reasoning_details", r#""role":"assistant""#),
+    ("thinking_blocks", r#""role":"assistant""#),
+    // It is always the system.
+    ("role", r#""parts":"#),
+    // Gemini reads descriptions in the schema only.
+    ("description", r#""type":"json_schema""#),
+];

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use crate::admin::error::{Mistake, OperationError, OperationResult};
 use crate::admin::model::{Checked, read_body};
 use crate::admin::ops::{Intent, Operations, Page};
+use crate::auth::AccountScope;
 use crate::route::percent_decoded;
 
 use super::view::GatewayView;
@@ -71,6 +72,8 @@ pub(super) struct Call<'a> {
     pub(super) query: Query<'a>,
     pub(super) body: &'a [u8],
     pub(super) intent: Intent<'a>,
+    /// The accounts that the operator sees and changes.
+    pub(super) scope: &'a AccountScope,
     /// Makes the OpenAPI document.
     pub(super) document: fn() -> String,
 }
@@ -79,6 +82,8 @@ pub(super) struct Call<'a> {
 pub(super) struct Reply {
     pub(super) status: u16,
     pub(super) body: Vec<u8>,
+    /// The type of the body; absent: JSON.
+    pub(super) content_type: Option<&'static str>,
     pub(super) etag: Option<String>,
     /// A secret in the body, which is repeated for a while if the request is.
     pub(super) secret: Option<String>,
@@ -103,6 +108,7 @@ impl Call<'_> {
             query: Query { known: &[], values: Vec::new() },
             body: self.body,
             intent: self.intent,
+            scope: self.scope,
             document: self.document,
         }
     }
@@ -159,12 +165,26 @@ impl Reply {
                 format!("the answer cannot be written: {error}"),
             )
         })?;
-        Ok(Self { status, body, etag: None, secret: None })
+        Ok(Self { body, ..Self::bare(status) })
     }
 
     /// Makes a reply without a body.
     pub(super) fn empty() -> Self {
-        Self { status: 204, body: Vec::new(), etag: None, secret: None }
+        Self::bare(204)
+    }
+
+    /// Makes a reply of comma-separated values.
+    pub(super) fn csv(text: String) -> Self {
+        Self { body: text.into_bytes(), content_type: Some(CSV), ..Self::bare(200) }
+    }
+
+    /// Makes a reply of a text in JSON.
+    pub(super) fn json(text: String) -> Self {
+        Self { body: text.into_bytes(), ..Self::bare(200) }
+    }
+
+    fn bare(status: u16) -> Self {
+        Self { status, body: Vec::new(), content_type: None, etag: None, secret: None }
     }
 
     /// Adds the version of the object.
@@ -177,3 +197,6 @@ impl Reply {
         Self { secret, ..self }
     }
 }
+
+/// The type of comma-separated values (RFC 4180, section 3).
+pub(super) const CSV: &str = "text/csv; charset=utf-8; header=present";

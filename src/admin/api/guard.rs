@@ -7,12 +7,24 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use crate::admin::error::{Code, OperationError, OperationResult};
+use crate::repeated::RepeatedLine;
 
 /// The counts by which requests are refused for a while.
 #[derive(Debug, Default)]
 pub(super) struct Guard {
     failures: Mutex<HashMap<IpAddr, Failures>>,
     changes: Mutex<HashMap<String, Bucket>>,
+    line: WrongCredentialLine,
+}
+
+/// The line about wrong credentials. Somebody with many addresses may cause one for each.
+#[derive(Debug)]
+struct WrongCredentialLine(RepeatedLine);
+
+impl Default for WrongCredentialLine {
+    fn default() -> Self {
+        Self(RepeatedLine::every(LINE_INTERVAL))
+    }
 }
 
 /// The failed credentials of an address within a minute.
@@ -59,7 +71,8 @@ impl Guard {
         }
         known.count += 1;
         if known.count == 1 {
-            log::warn!("admin: a wrong credential came from {address}");
+            let text = format_args!("admin: a wrong credential came from {address}");
+            self.line.0.write(log::Level::Warn, text);
         }
         if known.count == MAX_FAILURES {
             known.since = now;
@@ -102,6 +115,9 @@ impl Bucket {
 
 /// The time for which failures count.
 const MINUTE: Duration = Duration::from_secs(60);
+
+/// The shortest time between two lines about wrong credentials. A chosen value: some addresses are seen by name.
+const LINE_INTERVAL: Duration = Duration::from_secs(3);
 
 /// The wrong credentials of an address within a minute.
 const MAX_FAILURES: u32 = 20;

@@ -6,10 +6,13 @@ use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
+use crate::admin::error::Code;
 use crate::admin::model::ErrorBody;
 
 use super::call::Parameter;
-use super::routes::{PREFIX, ROUTES, Route};
+use super::examples::{self, example};
+use super::routes::{PREFIX, Route};
+use super::table::all_routes;
 
 /// Returns the document, as JSON with a line feed at its end.
 #[must_use]
@@ -18,7 +21,7 @@ pub fn document() -> String {
     settings.definitions_path = "/components/schemas".into();
     let mut generator = settings.into_generator();
     let mut paths = Map::new();
-    for route in ROUTES {
+    for route in all_routes() {
         let operation = operation(route, &mut generator);
         let path = paths.entry(format!("{PREFIX}{}", route.path)).or_insert_with(|| json!({}));
         if let Some(path) = path.as_object_mut() {
@@ -58,7 +61,8 @@ fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
         operation["x-crossmodel-role"] = json!(role.name());
     }
     if let Some(schema) = route.request {
-        let content = json!({ "application/json": { "schema": schema(generator) } });
+        let example = example(route.id).request;
+        let content = json!({ "application/json": { "schema": schema(generator), "example": example } });
         operation["requestBody"] = json!({ "content": content });
     }
     operation
@@ -71,7 +75,12 @@ fn parameters(route: &Route) -> Value {
         all.push(json!({ "name": "id", "in": "path", "required": true, "schema": text }));
     }
     for Parameter(name, meaning) in route.parameters {
-        all.push(json!({ "name": name, "in": "query", "description": meaning, "schema": text }));
+        let schema = match *name {
+            "limit" => json!({ "type": "integer", "minimum": 1, "maximum": 1_000 }),
+            "deleted" => json!({ "type": "boolean" }),
+            _ => text.clone(),
+        };
+        all.push(json!({ "name": name, "in": "query", "description": meaning, "schema": schema }));
     }
     if matches!(route.method, "PATCH" | "PUT" | "DELETE") {
         let meaning = "The version that the object must have.";
@@ -86,24 +95,52 @@ fn parameters(route: &Route) -> Value {
     Value::Array(all)
 }
 
+/// Returns the errors that all operations like this one can have.
+fn common_errors(route: &Route) -> impl Iterator<Item = &'static Code> {
+    let guarded: &'static [Code] = &[Code::Unauthorized, Code::Forbidden, Code::RateLimited];
+    let with_body: &'static [Code] = &[Code::TooLarge, Code::UnsupportedMediaType];
+    let changes: &'static [Code] = &[Code::Draining];
+    let when = |holds: bool, codes: &'static [Code]| if holds { codes } else { &[] };
+    let all = [
+        when(route.role.is_some(), guarded),
+        when(route.request.is_some(), with_body),
+        when(route.is_change(), changes),
+        &[Code::InvalidRequest, Code::StoreUnavailable][..],
+    ];
+    all.into_iter().flatten()
+}
+
 fn responses(route: &Route, generator: &mut SchemaGenerator) -> Value {
     let mut responses = Map::new();
     let mut success = json!({ "description": "Success" });
     if let Some(schema) = route.answer {
-        success["content"] = json!({ "application/json": { "schema": schema(generator) } });
+        let example = example(route.id).answer;
+        success["content"] =
+            json!({ "application/json": { "schema": schema(generator), "example": example } });
+    }
+    if route.has_csv {
+        success["content"]["text/csv"] = json!({ "schema": { "type": "string" }, "example": CSV });
     }
     responses.insert(route.status.to_string(), success);
     let error = generator.subschema_for::<ErrorBody>();
     let mut statuses: std::collections::BTreeMap<u16, Vec<&str>> = std::collections::BTreeMap::new();
-    for code in route.errors {
+    for code in route.errors.iter().chain(common_errors(route)) {
         let (name, status) = code.parts();
-        statuses.entry(status).or_default().push(name);
+        let names = statuses.entry(status).or_default();
+        if !names.contains(&name) {
+            names.push(name);
+        }
     }
     for (status, names) in statuses {
-        let content = json!({ "application/json": { "schema": error } });
+        let example = examples::error(names.first().unwrap_or(&""));
+        let content = json!({ "application/json": { "schema": error, "example": example } });
         responses.insert(status.to_string(), json!({ "description": names.join(", "), "content": content }));
     }
-    let content = json!({ "application/json": { "schema": error } });
+    let example = examples::error(Code::Internal.parts().0);
+    let content = json!({ "application/json": { "schema": error, "example": example } });
     responses.insert("default".to_owned(), json!({ "description": "Another error", "content": content }));
     Value::Object(responses)
 }
+
+const CSV: &str = "start,account,key,key_name,model,provider,requests,successes,input_tokens,cache_read_tokens,\
+    cache_write_tokens,output_tokens,cost_usd\r\n";

@@ -26,6 +26,8 @@ pub(super) struct Route {
     pub(super) request: Option<SchemaOf>,
     pub(super) status: u16,
     pub(super) answer: Option<SchemaOf>,
+    /// Whether the answer may also be comma-separated values.
+    pub(super) has_csv: bool,
     pub(super) errors: &'static [Code],
     /// The kind of change, as the audit log names it; empty if nothing is changed.
     pub(super) action: &'static str,
@@ -58,12 +60,12 @@ impl Route {
     }
 }
 
-fn schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+pub(super) fn schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
     generator.subschema_for::<T>()
 }
 
 /// A route that reads, for everybody with a credential.
-const READ: Route = Route {
+pub(super) const READ: Route = Route {
     method: "GET",
     path: "",
     role: Some(Role::Read),
@@ -73,6 +75,7 @@ const READ: Route = Route {
     request: None,
     status: 200,
     answer: None,
+    has_csv: false,
     errors: &[],
     action: "",
     handler: gateway::status,
@@ -82,7 +85,7 @@ const READ: Route = Route {
 const LIMIT: Parameter = Parameter("limit", "The most objects of a page, 1 to 1000. Default: 100.");
 const CURSOR: Parameter = Parameter("cursor", "`next_cursor` of the page before.");
 
-/// All routes.
+/// The routes of objects, and those that are as old as they are.
 pub(super) static ROUTES: &[Route] = &[
     Route {
         path: "/openapi.json",

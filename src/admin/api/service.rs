@@ -9,14 +9,16 @@ use parking_lot::Mutex;
 use crate::admin::error::{Code, OperationError, OperationResult};
 use crate::admin::model::{ErrorBody, ErrorDetail, ErrorObject, Members};
 use crate::admin::ops::{Actor, Intent, Operations, Repeatable, Replay, Via};
-use crate::auth::{RateLimits, Role, bearer_token, random_id};
+use crate::auth::{AccountScope, Operator, OperatorToken, RateLimits, Role, bearer_token, random_id};
 use crate::route::percent_decoded;
 
 use super::call::{Answer, Call, Peer, Query, Reply, Request};
 use super::guard::Guard;
 use super::openapi;
 use super::repeat::{self, Repeats};
-use super::routes::{PREFIX, ROUTES, Route};
+use super::routes::{PREFIX, Route};
+use super::scope::check_scope;
+use super::table::all_routes;
 use super::view::GatewayView;
 
 /// The API on one store.
@@ -36,6 +38,7 @@ pub struct Api {
 struct Caller {
     actor: Actor,
     role: Role,
+    scope: AccountScope,
 }
 
 impl Api {
@@ -74,12 +77,12 @@ impl Api {
         }
     }
 
-    /// Returns the role of a credential. May take as long as a disk does.
+    /// Returns the role of a credential that is for all accounts. May take as long as a disk does.
     #[must_use]
     pub fn role(&self, authorization: Option<&str>) -> Option<Role> {
         let secret = authorization.and_then(bearer_token)?;
         let found = self.with_operations(|operations| self.find(operations, secret));
-        found.ok().flatten().map(|(_, role)| role)
+        found.ok().flatten().filter(|operator| operator.accounts.is_all()).map(|operator| operator.role)
     }
 
     /// Answers a request. May take as long as a disk does.
@@ -89,6 +92,8 @@ impl Api {
         let answer = self.with_operations(|operations| self.served(operations, request, &id));
         let mut answer = answer.unwrap_or_else(|error| refused(&error, &id));
         answer.headers.push(("x-request-id", id));
+        let operation = find(&request.method, &request.path).map_or("unknown", |(route, _)| route.id);
+        self.view.iter().for_each(|view| view.note_request(operation, answer.status));
         answer
     }
 
@@ -103,6 +108,7 @@ impl Api {
             None => (self.open)(&self.folder)?,
         };
         operations.set_key_defaults(self.view.as_ref().map_or(self.key_defaults, |view| view.key_defaults()));
+        operations.begin();
         let result = operation(&mut operations);
         self.idle.lock().push(operations);
         result
@@ -121,24 +127,46 @@ impl Api {
             Some(_) => self.caller(operations, request, id)?,
         };
         let subject = percent_decoded(segment);
+        let result = self.carried_out(operations, (route, &subject), &caller, request);
+        if let Err(error) = &result {
+            self.note_refusal(operations, (route, &subject), &caller.actor, error.code);
+        }
+        result
+    }
+
+    /// Carries out the request of an operator for an object.
+    fn carried_out(
+        &self,
+        operations: &mut Operations,
+        (route, subject): (&Route, &str),
+        caller: &Caller,
+        request: &Request,
+    ) -> OperationResult<Answer> {
         if let Some(role) = route.role.filter(|role| *role > caller.role) {
-            note_refusal(operations, route, &caller.actor, &subject);
             let message = format!("this takes a token with the role '{}'", role.name());
             return Err(OperationError::new(Code::Forbidden, message));
+        }
+        check_scope(operations, route, &caller.scope, subject)?;
+        operations.set_scope(caller.scope.clone());
+        if route.is_change() && self.view.as_ref().is_some_and(|view| view.is_draining()) {
+            let message = "the gateway ends after its calls; send changes to its successor";
+            return Err(OperationError::new(Code::Draining, message));
         }
         if route.request.is_some() {
             check_body(request)?;
         }
-        if route.is_change() && request.peer != Peer::Command {
+        // Whoever owns the store may change it as fast as the disk allows.
+        if route.is_change() && matches!(request.peer, Peer::Network { .. }) {
             self.guard.admit_change(&caller.actor.name, Instant::now())?;
         }
         let mut call = Call {
             operations,
             view: self.view.as_deref(),
-            id: &subject,
+            id: subject,
             query: Query::parse(route.parameters, &request.query)?,
             body: &request.body,
             intent: Intent { if_match: request.if_match.as_deref(), ..Intent::of(&caller.actor) },
+            scope: &caller.scope,
             document: openapi::document,
         };
         let key = request.idempotency_key.as_deref().filter(|_| route.again.is_some());
@@ -172,35 +200,65 @@ impl Api {
         Ok(success(reply, false))
     }
 
+    /// Writes the refusal of a change to the audit log if it concerns an object that there is.
+    fn note_refusal(
+        &self,
+        operations: &Operations,
+        (route, subject): (&Route, &str),
+        actor: &Actor,
+        code: Code,
+    ) {
+        let view = self.view.as_ref();
+        let is_known = || match route.action.split('.').next() {
+            Some("key") => operations.key(subject).is_ok(),
+            Some("account" | "wallet") => operations.account(subject).is_ok(),
+            Some("token") => operations.token(subject).is_ok(),
+            Some("target") => view.is_some_and(|view| view.has_target(subject)),
+            Some("config") => true,
+            _ => false,
+        };
+        // What the command line does wrong at the store itself is between it and its user.
+        if route.is_change()
+            && actor.via != Via::Cli
+            && is_known()
+            && let Err(error) = operations.note_refusal(actor, route.action, subject, code)
+        {
+            log::error!("audit: {error}");
+        }
+    }
+
     /// Identifies the operator behind a request.
     fn caller(&self, operations: &Operations, request: &Request, id: &str) -> OperationResult<Caller> {
         let address = match request.peer {
-            Peer::Command => return Ok(Caller { actor: Actor::command_line(), role: Role::Admin }),
+            Peer::Command => return Ok(Caller::unlimited(Actor::command_line(), Role::Admin)),
             Peer::Local(uid) => {
-                return Ok(Caller {
-                    actor: actor(format!("local:{uid}"), Via::Socket, None, id),
-                    role: Role::Admin,
-                });
+                let actor = actor(format!("local:{uid}"), Via::Socket, None, id);
+                return Ok(Caller::unlimited(actor, Role::Admin));
             }
             Peer::Network { address, .. } => address,
         };
         let now = Instant::now();
-        self.guard.check_address(address, now)?;
+        let note = |is_blocked| {
+            let shown = request.authorization.as_deref();
+            self.view.iter().for_each(|view| view.note_auth_failure(shown, is_blocked));
+        };
+        self.guard.check_address(address, now).inspect_err(|_| note(true))?;
         let secret = request.authorization.as_deref().and_then(bearer_token);
         let found = match secret {
             Some(secret) => self.find(operations, secret)?,
             None => None,
         };
-        let Some((name, role)) = found else {
+        let Some(Operator { name, role, accounts: scope }) = found else {
             if secret.is_some() {
                 self.guard.note_failure(address, now);
             }
+            note(false);
             let message = "send a token of `admin.tokens` or of `crossmodel token create` as \
                 'authorization: Bearer TOKEN'";
             return Err(OperationError::new(Code::Unauthorized, message));
         };
         let actor = actor(format!("token:{name}"), Via::Api, Some(address.to_string()), id);
-        Ok(Caller { actor, role })
+        Ok(Caller { actor, role, scope })
     }
 
     /// Identifies a caller that needs no credential. Only programs on this machine are told about the process.
@@ -211,17 +269,25 @@ impl Api {
                 "this is for programs on this machine, which call the gateway by an address or a local name";
             return Err(OperationError::new(Code::Forbidden, message));
         }
-        Ok(Caller { actor: actor(String::new(), Via::Api, None, id), role: Role::Read })
+        Ok(Caller::unlimited(actor(String::new(), Via::Api, None, id), Role::Read))
     }
 
-    /// Returns the name and the role of a credential.
-    fn find(&self, operations: &Operations, secret: &str) -> OperationResult<Option<(String, Role)>> {
+    /// Returns the operator of a credential.
+    fn find(&self, operations: &Operations, secret: &str) -> OperationResult<Option<Operator>> {
         let of_file = self.view.as_ref().map(|view| view.tokens());
         let mut of_file = of_file.iter().flat_map(|tokens| tokens.iter());
         if let Some(known) = of_file.find(|known| known.token.matches(secret)) {
-            return Ok(Some((known.name.clone(), known.role)));
+            let OperatorToken { name, role, accounts, .. } = known.clone();
+            return Ok(Some(Operator { name, role, accounts }));
         }
         operations.identify(secret)
+    }
+}
+
+impl Caller {
+    /// Makes a caller who may see all accounts.
+    fn unlimited(actor: Actor, role: Role) -> Self {
+        Self { actor, role, scope: AccountScope::default() }
     }
 }
 
@@ -257,7 +323,7 @@ impl Unknown {
 }
 
 fn find<'p>(method: &str, path: &'p str) -> Result<(&'static Route, &'p str), Unknown> {
-    let fitting: Vec<_> = ROUTES.iter().filter_map(|route| Some((route, route.matches(path)?))).collect();
+    let fitting: Vec<_> = all_routes().filter_map(|route| Some((route, route.matches(path)?))).collect();
     // A path without a variable part goes before one with it.
     let found = fitting.iter().filter(|(route, _)| route.method == method).min_by_key(|(_, id)| id.len());
     match found {
@@ -270,7 +336,7 @@ fn find<'p>(method: &str, path: &'p str) -> Result<(&'static Route, &'p str), Un
 /// Returns the route whose path begins most like this one.
 fn nearest(path: &str) -> &'static str {
     let common = |route: &&Route| route.path.bytes().zip(path.bytes()).take_while(|(a, b)| a == b).count();
-    let best = ROUTES.iter().max_by_key(|route| (common(route), std::cmp::Reverse(route.path.len())));
+    let best = all_routes().max_by_key(|route| (common(route), std::cmp::Reverse(route.path.len())));
     best.map_or("", |route| route.path)
 }
 
@@ -289,19 +355,6 @@ fn check_body(request: &Request) -> OperationResult<()> {
 
 fn actor(name: String, via: Via, address: Option<String>, id: &str) -> Actor {
     Actor { name, via, address, request_id: Some(id.to_owned()) }
-}
-
-/// Writes a refused change of an object that there is to the audit log.
-fn note_refusal(operations: &Operations, route: &Route, actor: &Actor, subject: &str) {
-    let is_known = match route.action.split('.').next() {
-        Some("key") => operations.key(subject).is_ok(),
-        Some("account" | "wallet") => operations.account(subject).is_ok(),
-        Some("token") => operations.token(subject).is_ok(),
-        _ => false,
-    };
-    if is_known && let Err(error) = operations.note_refusal(actor, route.action, subject, Code::Forbidden) {
-        log::error!("audit: {error}");
-    }
 }
 
 /// Adds the secret to a repeated reply, or advice if it is no longer known.
@@ -326,6 +379,7 @@ fn with_secret(reply: Reply, secret: Option<String>) -> Reply {
 fn success(reply: Reply, is_replayed: bool) -> Answer {
     let mut headers = Vec::new();
     headers.extend(reply.etag.map(|etag| ("etag", etag)));
+    headers.extend(reply.content_type.map(|kind| ("content-type", kind.to_owned())));
     headers.extend(is_replayed.then(|| ("idempotency-replayed", "true".to_owned())));
     Answer { status: reply.status, headers, body: reply.body }
 }

@@ -4,12 +4,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::admin::error::Mistake;
-use crate::auth::Status;
+use crate::auth::{MAX_NOTES_CHARS, Status};
 use crate::money::Amount;
 
 use super::body::Checked;
-use super::members::{MAX_NOTES_CHARS, check_name, check_tag_changes, check_tags, check_text, nullable};
-use super::{Moment, Origin, Tags, Usd};
+use super::members::{check_name, check_tag_changes, check_tags, check_text, nullable};
+use super::{Budget, Moment, NewBudget, Origin, Tags, Usd};
 
 /// An account.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -24,6 +24,9 @@ pub struct Account {
     pub status: Status,
     /// Its prepaid money; `null` if it has no wallet.
     pub wallet: Option<WalletView>,
+    /// The budgets, with their states.
+    #[serde(default)]
+    pub budgets: Vec<Budget>,
     /// The number of its keys.
     pub keys: u64,
     /// The balance below which somebody wants to be told.
@@ -59,6 +62,9 @@ pub struct NewAccount {
     pub name: String,
     /// The balance below which somebody wants to be told.
     pub low_balance_usd: Option<Usd>,
+    /// Its budgets. Default: none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub budgets: Vec<NewBudget>,
     /// Names and values for the operator's own use.
     pub tags: Tags,
 }
@@ -77,6 +83,10 @@ pub struct AccountPatch {
     #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Usd>")]
     pub low_balance_usd: Option<Option<Usd>>,
+    /// Its budgets, in place of all that it has; `null`: none. One whose period and kind stay keeps what was spent.
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<NewBudget>>")]
+    pub budgets: Option<Option<Vec<NewBudget>>>,
     /// Names and values for the operator's own use; a value that is `null` removes one.
     #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<std::collections::BTreeMap<String, Option<String>>>")]

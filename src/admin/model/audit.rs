@@ -18,9 +18,9 @@ pub struct AuditRow {
     pub seq: i64,
     /// The time.
     pub time: Moment,
-    /// The operator: `token:NAME`, `local:UID` or `cli`.
+    /// The operator: `token:NAME`, `local:UID`, `cli`, or `config:FILE` for the file.
     pub actor: String,
-    /// The way: `api`, `socket`, `cli` or `config`.
+    /// The way: `api`, `socket`, `cli`, `config`, or `store` for the store itself.
     pub via: String,
     /// The address from which the request came.
     pub address: Option<String>,

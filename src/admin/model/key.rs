@@ -4,12 +4,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::admin::error::Mistake;
-use crate::auth::{Aliases, Digest, Status};
+use crate::auth::{self, AddressList, Aliases, Digest, MAX_NOTES_CHARS, Status};
 use crate::route::{MAX_NAME_BYTES, is_model_name};
 
 use super::body::Checked;
-use super::members::{MAX_NOTES_CHARS, check_name, check_tag_changes, check_tags, check_text, nullable};
-use super::{Moment, Origin, Period, Tags, Usd};
+use super::members::{check_name, check_tag_changes, check_tags, check_text, nullable};
+use super::{Budget, Moment, NewBudget, Origin, Period, Tags, Usd};
 
 /// A key.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -44,10 +44,23 @@ pub struct Key {
     pub rpm: Option<u32>,
     /// Tokens per minute; `null`: unlimited.
     pub tpm: Option<u32>,
+    /// The most calls that are answered at once; `null`: unlimited.
+    pub max_concurrent: Option<u32>,
+    /// The addresses and blocks from which the key may be used; `null`: all.
+    pub allow_ips: Option<AddressList>,
     /// The most that all calls of the key together may cost; `null`: as much as the account has.
     pub spending_limit_usd: Option<Usd>,
+    /// The budgets, with their states.
+    #[serde(default)]
+    pub budgets: Vec<Budget>,
+    /// The cost of its calls in this month (UTC).
+    #[serde(default)]
+    pub spent_this_month_usd: Usd,
     /// Whether requests are refused if a part of them would be lost in translation.
     pub strict: bool,
+    /// Whether the key has metrics of its own.
+    #[serde(default)]
+    pub watch: bool,
     /// Names and values for the operator's own use.
     pub tags: Tags,
     /// Notes for operators.
@@ -120,8 +133,19 @@ pub struct NewKey {
     pub tpm: Option<Option<u32>>,
     /// The most that all its calls together may cost. Default: as much as the account has.
     pub spending_limit_usd: Option<Usd>,
+    /// Its budgets. Default: none but the spending limit, which is its hard budget for all time.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub budgets: Vec<NewBudget>,
+    /// The most calls that are answered at once. Default: unlimited.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_concurrent: Option<u32>,
+    /// The addresses from which it may be used, and blocks of them such as `10.0.0.0/8`. Default: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_ips: Option<AddressList>,
     /// Whether requests are refused if a part of them would be lost in translation.
     pub strict: bool,
+    /// Whether it has metrics of its own.
+    pub watch: bool,
     /// Names and values for the operator's own use.
     pub tags: Tags,
     /// Notes for operators.
@@ -130,7 +154,7 @@ pub struct NewKey {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Moment>,
     /// The same as a period from now.
-    #[serde(skip_serializing)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_in: Option<Period>,
 }
 
@@ -167,9 +191,24 @@ pub struct KeyPatch {
     #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Usd>")]
     pub spending_limit_usd: Option<Option<Usd>>,
+    /// Its budgets, in place of all that it has; `null`: none. One whose period and kind stay keeps what was spent.
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<NewBudget>>")]
+    pub budgets: Option<Option<Vec<NewBudget>>>,
+    /// The most calls that are answered at once; `null`: unlimited.
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<u32>")]
+    pub max_concurrent: Option<Option<u32>>,
+    /// The addresses and blocks from which it may be used; `null`: all.
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<AddressList>")]
+    pub allow_ips: Option<Option<AddressList>>,
     /// Whether requests are refused if a part of them would be lost in translation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strict: Option<bool>,
+    /// Whether it has metrics of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub watch: Option<bool>,
     /// Names and values for the operator's own use; a value that is `null` removes one.
     #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<std::collections::BTreeMap<String, Option<String>>>")]
@@ -189,7 +228,7 @@ pub struct KeyPatch {
 #[serde(default, deny_unknown_fields)]
 pub struct Rotation {
     /// The time for which the earlier secret still works, at most 30 days. Default: 24 hours.
-    #[serde(skip_serializing)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub overlap: Option<Period>,
 }
 
@@ -223,7 +262,13 @@ impl Checked for NewKey {
         }
         check_limit("rpm", self.rpm.flatten(), mistakes);
         check_limit("tpm", self.tpm.flatten(), mistakes);
+        check_limit("max_concurrent", self.max_concurrent, mistakes);
+        check_addresses(self.allow_ips.as_ref(), mistakes);
         check_money(self.spending_limit_usd, mistakes);
+        let is_limit = |budget: &NewBudget| budget.period == auth::Period::Total && budget.hard;
+        if self.spending_limit_usd.is_some() && self.budgets.iter().any(is_limit) {
+            mistakes.push(Mistake::new("budgets", LIMIT_TWICE));
+        }
         if self.expires_at.is_some() && self.expires_in.is_some() {
             mistakes.push(Mistake::new("expires_in", "give `expires_at` or `expires_in`, not both"));
         }
@@ -245,7 +290,12 @@ impl Checked for KeyPatch {
         }
         check_limit("rpm", self.rpm.flatten(), mistakes);
         check_limit("tpm", self.tpm.flatten(), mistakes);
+        check_limit("max_concurrent", self.max_concurrent.flatten(), mistakes);
+        check_addresses(self.allow_ips.as_ref().and_then(Option::as_ref), mistakes);
         check_money(self.spending_limit_usd.flatten(), mistakes);
+        if self.spending_limit_usd.is_some() && self.budgets.is_some() {
+            mistakes.push(Mistake::new("budgets", "give `spending_limit_usd` or `budgets`, not both"));
+        }
     }
 }
 
@@ -298,14 +348,28 @@ fn check_limit(param: &str, limit: Option<u32>, mistakes: &mut Vec<Mistake>) {
     }
 }
 
+fn check_addresses(list: Option<&AddressList>, mistakes: &mut Vec<Mistake>) {
+    if list.is_some_and(AddressList::is_empty) {
+        mistakes.push(Mistake::new("allow_ips", "is empty; to stop the key, disable it"));
+    }
+    if list.is_some_and(|list| list.len() > MAX_ADDRESS_COUNT) {
+        mistakes.push(Mistake::new("allow_ips", format!("there are more than {MAX_ADDRESS_COUNT}")));
+    }
+}
+
 fn check_money(limit: Option<Usd>, mistakes: &mut Vec<Mistake>) {
     if limit == Some(Usd::default()) {
         mistakes.push(Mistake::new("spending_limit_usd", "is 0; to stop the key, disable it"));
     }
 }
 
+const LIMIT_TWICE: &str = "`spending_limit_usd` is the hard budget for all time: give one of them";
+
 /// The most models that a key names.
 const MAX_MODEL_COUNT: usize = 1_000;
+
+/// The most addresses and blocks of a key, which each of its calls is compared with.
+const MAX_ADDRESS_COUNT: usize = 100;
 
 /// The overlap of a rotation for which none was given.
 const DEFAULT_OVERLAP_SECONDS: i64 = 24 * 3_600;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// A page of a list, newest first.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "ListOf{T}")]
 pub struct List<T> {
     /// The objects.
     pub data: Vec<T>,

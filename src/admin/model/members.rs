@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::admin::error::Mistake;
-use crate::auth::{MAX_TAG_COUNT, is_tag_name, is_tag_value};
+use crate::auth::{MAX_NAME_CHARS, MAX_TAG_COUNT, is_tag_name, is_tag_value};
 
 /// Tags of an object: names and values.
 pub type Tags = BTreeMap<String, String>;
@@ -84,9 +84,3 @@ pub(super) fn check_tag_changes(changes: Option<&TagChanges>, mistakes: &mut Vec
         }
     }
 }
-
-/// The longest name, in characters.
-const MAX_NAME_CHARS: usize = 64;
-
-/// The longest notes, in characters.
-pub(super) const MAX_NOTES_CHARS: usize = 200;

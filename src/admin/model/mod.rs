@@ -1,6 +1,7 @@
 //! The forms of objects and requests, as JSON and as schemas.
 
 mod account;
+mod activity;
 mod audit;
 mod body;
 mod budget;
@@ -8,12 +9,15 @@ mod key;
 mod list;
 mod members;
 mod status;
+mod target;
 mod time;
 mod token;
+mod usage;
 mod usd;
 
 pub use crate::auth::Role;
 pub use account::{Account, AccountPatch, NewAccount, Payment, Transaction, WalletView};
+pub use activity::{KeyActivity, LimitUse};
 pub use audit::{AuditRow, Members};
 pub(super) use body::{Checked, read_body};
 pub use budget::{Budget, Budgets, NewBudget, NewBudgets};
@@ -21,6 +25,8 @@ pub use key::{Key, KeyLookup, KeyPatch, KeyState, NewKey, Rotation, SecretView};
 pub use list::{ErrorBody, ErrorDetail, ErrorObject, List};
 pub use members::{Origin, Tags};
 pub use status::{Condition, ConditionStatus, Instance, Model, ModelTarget, Status};
+pub use target::{NewRest, Quantiles, RecentAttempts, Target};
 pub use time::{Moment, Period};
 pub use token::{NewToken, Token};
+pub use usage::UsageList;
 pub use usd::Usd;

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::route::Circuit;
+
 use super::Moment;
 
 /// A running gateway.
@@ -22,6 +24,7 @@ pub struct Instance {
 
 /// The state of a gateway as conditions.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "GatewayStatus")]
 pub struct Status {
     /// The version.
     pub version: String,
@@ -76,6 +79,6 @@ pub struct ModelTarget {
     pub id: String,
     /// The provider.
     pub provider: String,
-    /// The state: `closed`, `open` or `backing_off`.
-    pub state: String,
+    /// The state.
+    pub state: Circuit,
 }

@@ -76,6 +76,12 @@ impl Serialize for Moment {
     }
 }
 
+impl Serialize for Period {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{}s", self.0))
+    }
+}
+
 impl<'de> Deserialize<'de> for Moment {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
@@ -127,6 +133,9 @@ mod tests {
         assert_eq!("2027-01-31T01:00:00+01:00".parse::<Moment>().unwrap(), time);
         assert!("tomorrow".parse::<Moment>().is_err());
         assert_eq!("90d".parse::<Period>().unwrap(), Period(7_776_000));
+        // A command sends what it was told, and not the default.
+        assert_eq!(serde_json::to_string(&Period(0)).unwrap(), r#""0s""#);
+        assert_eq!(serde_json::from_str::<Period>(r#""7776000s""#).unwrap(), Period(7_776_000));
         for bad in ["", "d", "5", "-1d", "1.5h", "1w", "99999999999d", "1é"] {
             assert!(bad.parse::<Period>().is_err(), "{bad}");
         }

@@ -21,6 +21,9 @@ pub struct Token {
     pub name: String,
     /// Its rights.
     pub role: Role,
+    /// The accounts that it sees and changes, with their keys; `null`: all.
+    #[serde(default)]
+    pub accounts: Option<Vec<String>>,
     /// The secret, which is shown once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
@@ -45,11 +48,14 @@ pub struct NewToken {
     pub name: String,
     /// Its rights. Default: `read`.
     pub role: Role,
+    /// The ids of the accounts that it sees and changes, with their keys. Default: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accounts: Option<Vec<String>>,
     /// The time from which it no longer works. Default: never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Moment>,
     /// The same as a period from now.
-    #[serde(skip_serializing)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_in: Option<Period>,
 }
 
@@ -59,8 +65,18 @@ impl Checked for NewToken {
             mistakes.push(Mistake::new("name", "is empty"));
         }
         check_name("name", &self.name, mistakes);
+        if let Some(accounts) = &self.accounts {
+            if accounts.is_empty() || accounts.len() > MAX_ACCOUNT_COUNT {
+                let message = format!("has to name 1 to {MAX_ACCOUNT_COUNT} accounts");
+                mistakes.push(Mistake::new("accounts", message));
+            }
+            accounts.iter().for_each(|account| check_name("accounts", account, mistakes));
+        }
         if self.expires_at.is_some() && self.expires_in.is_some() {
             mistakes.push(Mistake::new("expires_in", "give `expires_at` or `expires_in`, not both"));
         }
     }
 }
+
+/// The most accounts that a credential names.
+const MAX_ACCOUNT_COUNT: usize = 1_000;

@@ -6,11 +6,14 @@ use crate::admin::error::{Code, OperationError, OperationResult};
 use crate::admin::model::{Account, AccountPatch, List, Moment, NewAccount, Usd, WalletView};
 use crate::admin::records;
 use crate::admin::records::accounts::AccountRecord;
-use crate::auth::Status;
+use crate::admin::records::declaration::Ownership;
+use crate::auth::{BudgetOwner, Status};
 use crate::meter::Wallet;
 use crate::money::Amount;
 
+use super::managed::{check_deletion, check_members};
 use super::operations::{Actor, Changed, Intent, Operations, checked, etag, merge};
+use super::owned_budgets;
 use super::page::Page;
 
 impl Operations {
@@ -19,7 +22,11 @@ impl Operations {
     /// # Errors
     /// Fails for a wrong cursor, and if the store cannot be read.
     pub fn accounts(&self, page: &Page) -> OperationResult<List<Account>> {
-        let rows = records::accounts::list(&self.connection, page.before("accounts")?, page.rows())?;
+        let rows = records::accounts::list(
+            &self.connection,
+            self.scope.accounts(),
+            (page.before("accounts")?, page.rows()),
+        )?;
         page.list("accounts", rows, |account| account.number, |account| object(&self.connection, account))
     }
 
@@ -51,12 +58,16 @@ impl Operations {
                 low_balance: new.low_balance_usd.map(|Usd(amount)| amount),
                 tags: new.tags.clone(),
                 origin: intent.actor.origin(),
+                owner: Ownership::default(),
                 created: now,
                 created_by: intent.actor.name.clone(),
                 deleted: None,
                 revision: 0,
             };
             records::accounts::insert(transaction, &account)?;
+            if !new.budgets.is_empty() {
+                owned_budgets::replace(transaction, (BudgetOwner::Account, &new.id), &new.budgets)?;
+            }
             let made = object(transaction, known(transaction, &new.id)?)?;
             let changed = Changed::new(&new.id, Some(&new.id), (None, Some(&made)), ());
             Ok(changed.with(made))
@@ -79,7 +90,10 @@ impl Operations {
             let before = known(transaction, id)?;
             intent.expect("account", &etag(before.revision))?;
             let mut after = before.clone();
-            after.status = patch.status.unwrap_or(after.status);
+            if let Some(status) = patch.status {
+                after.status = status;
+                after.owner = after.owner.after_status();
+            }
             if let Some(name) = &patch.name {
                 after.name.clone_from(name);
             }
@@ -89,10 +103,16 @@ impl Operations {
             if let Some(tags) = &patch.tags {
                 merge(&mut after.tags, tags.as_ref());
             }
+            let owner = before.owner.clone();
             let earlier = object(transaction, before)?;
+            if let Some(new) = &patch.budgets {
+                let new = new.as_deref().unwrap_or_default();
+                owned_budgets::replace(transaction, (BudgetOwner::Account, id), new)?;
+            }
             let planned = object(transaction, after.clone())?;
             let changed = Changed::new(id, Some(id), (Some(&earlier), Some(&planned)), ());
-            if changed.is_empty() {
+            check_members(&format!("account '{id}'"), &owner, &changed)?;
+            if changed.is_empty() && after.owner == owner {
                 return Ok(changed.with(earlier));
             }
             records::accounts::update(transaction, &after)?;
@@ -122,6 +142,7 @@ impl Operations {
         self.change(intent, ("account.delete", id), |transaction, now| {
             let before = known(transaction, id)?;
             intent.expect("account", &etag(before.revision))?;
+            check_deletion(&format!("account '{id}'"), &before.owner)?;
             let earlier = object(transaction, before.clone())?;
             if earlier.keys > 0 {
                 let message = format!("account '{id}' has {} keys; delete or move them first", earlier.keys);
@@ -150,11 +171,16 @@ pub(super) fn known(connection: &Connection, id: &str) -> OperationResult<Accoun
     records::accounts::read(connection, id)?.ok_or_else(|| OperationError::not_found("account", id))
 }
 
-fn object(connection: &Connection, account: AccountRecord) -> OperationResult<Account> {
+pub(super) fn object(connection: &Connection, account: AccountRecord) -> OperationResult<Account> {
     let wallet = Wallet::read(connection, &account.id)?;
     let keys = records::keys::count(connection, &account.id)?;
+    let budgets = match account.deleted {
+        None => owned_budgets::read(connection, BudgetOwner::Account, &account.id)?.data,
+        Some(_) => Vec::new(),
+    };
     Ok(Account {
         object: "account".to_owned(),
+        budgets,
         wallet: wallet
             .map(|wallet| WalletView { balance_usd: Usd(wallet.balance), held_usd: Usd(wallet.held) }),
         keys: keys.unsigned_abs(),

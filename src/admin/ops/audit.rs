@@ -4,6 +4,7 @@ use crate::admin::error::OperationResult;
 use crate::admin::model::{AuditRow, List, Moment};
 use crate::admin::records;
 use crate::admin::records::audit::AuditSelection;
+use crate::store;
 
 use super::operations::Operations;
 use super::page::Page;
@@ -24,6 +25,15 @@ pub struct AuditFilter {
 }
 
 impl Operations {
+    /// Removes some rows of the audit log that are older than so many days, and returns their number.
+    ///
+    /// # Errors
+    /// Fails if the store cannot be written.
+    pub fn prune_audit(&self, days: u32) -> OperationResult<usize> {
+        let oldest = store::now() - i64::from(days) * SECONDS_PER_DAY;
+        Ok(records::audit::remove_before(&self.connection, oldest)?)
+    }
+
     /// Returns rows of the audit log, newest first.
     ///
     /// # Errors
@@ -33,6 +43,7 @@ impl Operations {
             actor: filter.actor.as_deref(),
             action: filter.action.as_deref(),
             subject: filter.subject.as_deref(),
+            accounts: self.scope.accounts(),
             from: filter.from.map(|Moment(time)| time),
             to: filter.to.map(|Moment(time)| time),
             before: page.before("audit")?,
@@ -41,3 +52,5 @@ impl Operations {
         page.list("audit", records::audit::list(&self.connection, &wanted)?, |row| row.seq, Ok)
     }
 }
+
+const SECONDS_PER_DAY: i64 = 86_400;

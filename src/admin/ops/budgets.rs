@@ -3,11 +3,13 @@
 use rusqlite::Connection;
 
 use crate::admin::error::OperationResult;
-use crate::admin::model::{Budget, Budgets, NewBudgets};
+use crate::admin::model::{Budgets, NewBudgets};
+use crate::admin::records::declaration::Ownership;
 use crate::auth::BudgetOwner;
-use crate::meter;
 
+use super::managed::check_members;
 use super::operations::{Changed, Intent, Operations, etag};
+use super::owned_budgets::{read, replace};
 use super::{accounts, keys};
 
 impl Operations {
@@ -40,31 +42,26 @@ impl Operations {
             BudgetOwner::Account => "account.budgets",
         };
         self.change(intent, (action, id), |transaction, _| {
-            let (account, revision) = found(transaction, owner, id)?;
+            let (account, revision, ownership) = found(transaction, owner, id)?;
             intent.expect(owner.name(), &etag(revision))?;
             let before = set(&read(transaction, owner, id)?);
-            let budgets: Vec<_> = new.budgets.iter().map(meter::NewBudget::from).collect();
-            meter::set_budgets(transaction, (owner, id), &budgets)?;
+            replace(transaction, (owner, id), &new.budgets)?;
             let after = read(transaction, owner, id)?;
             let changed = Changed::new(id, Some(&account), (Some(&before), Some(&set(&after))), ());
+            check_members(&format!("{} '{id}'", owner.name()), &ownership, &changed)?;
             Ok(changed.with(after))
         })
     }
 }
 
-/// Returns the account and the revision of a budget's owner.
-fn found(connection: &Connection, owner: BudgetOwner, id: &str) -> OperationResult<(String, i64)> {
+/// Returns the account, the revision and the ownership of a budget's owner.
+fn found(connection: &Connection, owner: BudgetOwner, id: &str) -> OperationResult<(String, i64, Ownership)> {
     Ok(match owner {
-        BudgetOwner::Key => keys::known(connection, id).map(|key| (key.account, key.revision))?,
+        BudgetOwner::Key => keys::known(connection, id).map(|key| (key.account, key.revision, key.owner))?,
         BudgetOwner::Account => {
-            accounts::known(connection, id).map(|account| (account.id, account.revision))?
+            accounts::known(connection, id).map(|account| (account.id, account.revision, account.owner))?
         }
     })
-}
-
-fn read(connection: &Connection, owner: BudgetOwner, id: &str) -> OperationResult<Budgets> {
-    let states = meter::budgets(connection, (owner, id))?;
-    Ok(Budgets { data: states.into_iter().map(Budget::from).collect() })
 }
 
 /// Returns budgets without their states.

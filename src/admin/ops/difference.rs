@@ -31,6 +31,11 @@ fn members<O: Serialize>(object: Option<&O>) -> Members {
     let Some(Ok(Value::Object(mut members))) = object.map(serde_json::to_value) else { return Map::new() };
     members.retain(|name, value| !HIDDEN.contains(&name.as_str()) && !value.is_null());
     members.values_mut().for_each(cut);
+    for budget in members.get_mut("budgets").into_iter().filter_map(Value::as_array_mut).flatten() {
+        if let Some(budget) = budget.as_object_mut() {
+            budget.retain(|name, _| !BUDGET_STATE.contains(&name.as_str()));
+        }
+    }
     members
 }
 
@@ -49,7 +54,11 @@ fn cut(value: &mut Value) {
 }
 
 /// Members that are secret, follow from others, or change without an operator.
-const HIDDEN: [&str; 9] = ["object", "id", "state", "secret", "hint", "etag", "warnings", "wallet", "keys"];
+const HIDDEN: [&str; 10] =
+    ["object", "id", "state", "secret", "hint", "etag", "warnings", "wallet", "keys", "spent_this_month_usd"];
+
+/// Members of a budget that change without an operator.
+const BUDGET_STATE: [&str; 4] = ["id", "spent_usd", "held_usd", "resets_at"];
 
 /// The longest text in the log, in characters.
 const MAX_TEXT_CHARS: usize = 200;

@@ -3,14 +3,20 @@
 use rusqlite::{Connection, Transaction};
 
 use crate::admin::error::{Code, OperationError, OperationResult};
-use crate::admin::model::{Key, KeyLookup, KeyPatch, KeyState, List, Moment, NewKey, Rotation, Usd};
+use crate::admin::model::{
+    Key, KeyLookup, KeyPatch, KeyState, List, Moment, NewBudget, NewKey, Rotation, Usd,
+};
 use crate::admin::records;
+use crate::admin::records::declaration::Ownership;
 use crate::admin::records::keys::{KeyRecord, KeySelection};
-use crate::auth::{Aliases, Digest, RateLimits, Rights, Secret, Status, random_id};
+use crate::auth::{Aliases, BudgetOwner, Digest, Period, RateLimits, Rights, Secret, Status, random_id};
+use crate::meter::{self, DEFAULT_ALERT};
 use crate::store;
 
 use super::accounts::ensure_default;
+use super::managed::{check_deletion, check_members};
 use super::operations::{Actor, Changed, Intent, Operations, checked, etag, expiry, merge};
+use super::owned_budgets;
 use super::page::Page;
 
 /// The keys that are wanted. Absent conditions hold for all.
@@ -41,6 +47,7 @@ impl Operations {
         let now = store::now();
         let wanted = KeySelection {
             account: filter.account.as_deref(),
+            accounts: self.scope.accounts(),
             status: filter.status.as_deref(),
             state: filter.state.as_deref(),
             origin: filter.origin.as_deref(),
@@ -71,7 +78,8 @@ impl Operations {
         checked(lookup)?;
         let digest = lookup.sha256.as_deref().and_then(Digest::from_hex);
         let ids = records::keys::ids_by_secret(&self.connection, digest, lookup.hint.as_deref(), MAX_FOUND)?;
-        let data = ids.iter().map(|id| self.key(id)).collect::<OperationResult<_>>()?;
+        let mut data = ids.iter().map(|id| self.key(id)).collect::<OperationResult<Vec<_>>>()?;
+        data.retain(|key| self.scope.includes(&key.account));
         Ok(List { data, has_more: false, next_cursor: None })
     }
 
@@ -109,6 +117,9 @@ impl Operations {
         checked(new)?;
         let actor = intent.actor;
         let account = new.account.clone().unwrap_or_else(|| DEFAULT_ACCOUNT.to_owned());
+        if !self.scope.includes(&account) {
+            return Err(OperationError::not_found("account", &account));
+        }
         if account == DEFAULT_ACCOUNT {
             self.ensure_default_account(actor)?;
         }
@@ -130,10 +141,14 @@ impl Operations {
                     },
                     spending_limit: new.spending_limit_usd.map(|Usd(limit)| limit),
                     strict: new.strict,
+                    max_concurrent: new.max_concurrent,
+                    allow_ips: new.allow_ips.clone(),
                 },
+                watch: new.watch,
                 tags: new.tags.clone(),
                 notes: new.notes.clone(),
                 origin: actor.origin(),
+                owner: Ownership::default(),
                 created: now,
                 created_by: actor.name.clone(),
                 expires: expiry(new.expires_at, new.expires_in, now),
@@ -143,6 +158,11 @@ impl Operations {
             };
             records::keys::insert(transaction, &key)?;
             records::keys::add_secret(transaction, &key.id, &secret, now)?;
+            if !new.budgets.is_empty() {
+                replace_budgets(transaction, &key.id, &with_limit(new))?;
+            } else if let Some(limit) = key.rights.spending_limit {
+                meter::set_spending_limit(transaction, &key.id, Some(limit))?;
+            }
             let made = object(transaction, &known(transaction, &key.id)?, now)?;
             let changed = Changed::new(&key.id, Some(&key.account), (None, Some(&made)), ());
             Ok(changed.with(Key { secret: Some(secret.expose().to_owned()), ..made }))
@@ -155,22 +175,35 @@ impl Operations {
     /// Fails with [`Code::NotFound`] for an unknown key or account, with [`Code::PreconditionFailed`], if the change
     /// is wrong, and if the store cannot be written.
     pub fn update_key(&mut self, intent: &Intent<'_>, id: &str, patch: &KeyPatch) -> OperationResult<Key> {
+        let scope = self.scope.clone();
         self.change(intent, ("key.update", id), |transaction, now| {
             checked(patch)?;
             let before = known(transaction, id)?;
             intent.expect("key", &etag(before.revision))?;
             let mut after = before.clone();
             if let Some(account) = &patch.account {
+                if !scope.includes(account) {
+                    return Err(OperationError::not_found("account", account));
+                }
                 after.account = known_account(transaction, account)?;
             }
             apply(&mut after, patch);
             let earlier = object(transaction, &before, now)?;
+            if let Some(budgets) = &patch.budgets {
+                replace_budgets(transaction, id, budgets.as_deref().unwrap_or_default())?;
+                after.rights.spending_limit = known(transaction, id)?.rights.spending_limit;
+            }
             let planned = object(transaction, &after, now)?;
             let changed = Changed::new(id, Some(&after.account), (Some(&earlier), Some(&planned)), ());
-            if changed.is_empty() {
+            check_members(&format!("key '{id}'"), &before.owner, &changed)?;
+            if changed.is_empty() && after.owner == before.owner {
                 return Ok(changed.with(earlier));
             }
             records::keys::update(transaction, &after)?;
+            let limit = after.rights.spending_limit;
+            if limit != before.rights.spending_limit {
+                meter::set_spending_limit(transaction, id, limit)?;
+            }
             Ok(changed.with(object(transaction, &known(transaction, id)?, now)?))
         })
     }
@@ -200,6 +233,7 @@ impl Operations {
             records::keys::update(transaction, &before)?;
             let made = object(transaction, &known(transaction, id)?, now)?;
             let changed = Changed::new(id, Some(&before.account), (Some(&earlier), Some(&made)), ());
+            check_members(&format!("key '{id}'"), &before.owner, &changed)?;
             Ok(changed.with(Key { secret: Some(secret.expose().to_owned()), ..made }))
         })
     }
@@ -212,6 +246,7 @@ impl Operations {
         self.change(intent, ("key.delete", id), |transaction, now| {
             let before = known(transaction, id)?;
             intent.expect("key", &etag(before.revision))?;
+            check_deletion(&format!("key '{id}'"), &before.owner)?;
             let earlier = object(transaction, &before, now)?;
             records::keys::erase_secrets(transaction, id)?;
             let after = KeyRecord { deleted: Some(now), ..before };
@@ -235,13 +270,31 @@ impl Operations {
     }
 }
 
-/// Applies a change, except for the account.
+fn replace_budgets(connection: &Connection, id: &str, budgets: &[NewBudget]) -> OperationResult<()> {
+    owned_budgets::replace(connection, (BudgetOwner::Key, id), budgets)
+}
+
+/// Returns the budgets of a new key with its spending limit, which is one of them.
+fn with_limit(new: &NewKey) -> Vec<NewBudget> {
+    let limit = new.spending_limit_usd.map(|limit_usd| NewBudget {
+        period: Period::Total,
+        limit_usd,
+        hard: true,
+        alert_at: vec![DEFAULT_ALERT],
+    });
+    new.budgets.iter().cloned().chain(limit).collect()
+}
+
+/// Applies a change, except for the account and the budgets.
 fn apply(key: &mut KeyRecord, patch: &KeyPatch) {
     let KeyPatch { name, account: _, status, models, aliases, rpm, tpm, .. } = patch;
     if let Some(name) = name {
         key.name.clone_from(name);
     }
-    key.status = status.unwrap_or(key.status);
+    if let Some(status) = *status {
+        key.status = status;
+        key.owner = std::mem::take(&mut key.owner).after_status();
+    }
     if let Some(models) = models {
         key.rights.models.clone_from(models);
     }
@@ -256,7 +309,12 @@ fn apply(key: &mut KeyRecord, patch: &KeyPatch) {
     if let Some(limit) = patch.spending_limit_usd {
         key.rights.spending_limit = limit.map(|Usd(limit)| limit);
     }
+    key.rights.max_concurrent = patch.max_concurrent.unwrap_or(key.rights.max_concurrent);
+    if let Some(allow_ips) = &patch.allow_ips {
+        key.rights.allow_ips.clone_from(allow_ips);
+    }
     key.rights.strict = patch.strict.unwrap_or(key.rights.strict);
+    key.watch = patch.watch.unwrap_or(key.watch);
     if let Some(tags) = &patch.tags {
         merge(&mut key.tags, tags.as_ref());
     }
@@ -277,7 +335,7 @@ fn known_account(transaction: &Transaction<'_>, id: &str) -> OperationResult<Str
     account.map(|account| account.id).ok_or_else(|| OperationError::not_found("account", id))
 }
 
-fn object(connection: &Connection, key: &KeyRecord, now: i64) -> OperationResult<Key> {
+pub(super) fn object(connection: &Connection, key: &KeyRecord, now: i64) -> OperationResult<Key> {
     let state = match (key.deleted, key.status, key.account_status) {
         (Some(_), ..) => KeyState::Deleted,
         (None, Status::Disabled, _) => KeyState::Disabled,
@@ -285,7 +343,8 @@ fn object(connection: &Connection, key: &KeyRecord, now: i64) -> OperationResult
         (.., Status::Disabled) => KeyState::AccountDisabled,
         _ => KeyState::Active,
     };
-    let Rights { models, aliases, rate, spending_limit, strict } = key.rights.clone();
+    let Rights { models, aliases, rate, spending_limit, strict, max_concurrent, allow_ips } =
+        key.rights.clone();
     Ok(Key {
         object: "key".to_owned(),
         id: key.id.clone(),
@@ -301,8 +360,16 @@ fn object(connection: &Connection, key: &KeyRecord, now: i64) -> OperationResult
         aliases,
         rpm: rate.rpm,
         tpm: rate.tpm,
+        max_concurrent,
+        allow_ips,
         spending_limit_usd: spending_limit.map(Usd),
+        budgets: match key.deleted {
+            None => owned_budgets::read(connection, BudgetOwner::Key, &key.id)?.data,
+            Some(_) => Vec::new(),
+        },
+        spent_this_month_usd: Usd(records::keys::spent_since(connection, &key.id, Period::Month.start(now))?),
         strict,
+        watch: key.watch,
         tags: key.tags.clone(),
         notes: key.notes.clone(),
         expires_at: key.expires.map(Moment),
@@ -315,7 +382,7 @@ fn object(connection: &Connection, key: &KeyRecord, now: i64) -> OperationResult
 }
 
 /// The account of keys for which no account is named.
-const DEFAULT_ACCOUNT: &str = "default";
+pub(super) const DEFAULT_ACCOUNT: &str = "default";
 
 /// The most keys that a lookup finds.
 const MAX_FOUND: i64 = 100;

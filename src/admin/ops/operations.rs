@@ -1,6 +1,7 @@
 //! The common parts of all operations: the operator, the transaction, and the row of the audit log.
 
-use std::collections::BTreeMap;
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -10,7 +11,7 @@ use crate::admin::error::{Code, OperationError, OperationResult};
 use crate::admin::model::{AuditRow, Checked, Members, Moment, Origin, Period};
 use crate::admin::records;
 use crate::admin::records::idempotency::IdempotencyRecord;
-use crate::auth::RateLimits;
+use crate::auth::{AccountScope, RateLimits};
 use crate::store;
 
 use super::difference::difference;
@@ -21,12 +22,16 @@ pub struct Operations {
     pub(super) connection: Connection,
     /// The rate limits of new keys for which none are named.
     pub(super) key_defaults: RateLimits,
+    /// The accounts that the operator sees and changes.
+    pub(super) scope: AccountScope,
+    /// Whether the audit log has the refusal of the present request.
+    has_noted: Cell<bool>,
 }
 
 /// The operator who asks for an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Actor {
-    /// The name: `token:NAME`, `local:UID` or `cli`.
+    /// The name: `token:NAME`, `local:UID`, `cli` or `config:INSTANCE`.
     pub name: String,
     /// The way by which the request came.
     pub via: Via,
@@ -45,6 +50,8 @@ pub enum Via {
     Socket,
     /// The command line, at the store itself.
     Cli,
+    /// The configuration file.
+    Config,
 }
 
 /// A request for a change.
@@ -92,9 +99,20 @@ impl Actor {
         Self { name: "cli".to_owned(), via: Via::Cli, address: None, request_id: None }
     }
 
+    /// Returns the operator of a configuration: the instance that owns what it declares, or the file that was put into
+    /// effect or refused.
+    #[must_use]
+    pub fn configuration(name: &str) -> Self {
+        Self { name: format!("config:{name}"), via: Via::Config, address: None, request_id: None }
+    }
+
     /// Returns the origin of the objects that the operator makes.
     pub(super) fn origin(&self) -> Origin {
-        if self.via == Via::Cli { Origin::Cli } else { Origin::Api }
+        match self.via {
+            Via::Api | Via::Socket => Origin::Api,
+            Via::Cli => Origin::Cli,
+            Via::Config => Origin::Config,
+        }
     }
 }
 
@@ -104,6 +122,7 @@ impl Via {
             Self::Api => "api",
             Self::Socket => "socket",
             Self::Cli => "cli",
+            Self::Config => "config",
         }
     }
 }
@@ -132,7 +151,7 @@ impl Operations {
     /// # Errors
     /// Fails if the store cannot be opened.
     pub fn open(folder: &Path) -> OperationResult<Self> {
-        Ok(Self { connection: store::open(folder)?, key_defaults: RateLimits::default() })
+        Ok(Self::of(store::open(folder)?))
     }
 
     /// Opens the store in a data folder only to read it. A change fails.
@@ -140,7 +159,28 @@ impl Operations {
     /// # Errors
     /// Fails if there is no store, or it cannot be read.
     pub fn open_to_read(folder: &Path) -> OperationResult<Self> {
-        Ok(Self { connection: store::open_to_read(folder)?, key_defaults: RateLimits::default() })
+        Ok(Self::of(store::open_to_read(folder)?))
+    }
+
+    fn of(connection: Connection) -> Self {
+        Self {
+            connection,
+            key_defaults: RateLimits::default(),
+            scope: AccountScope::default(),
+            has_noted: Cell::new(false),
+        }
+    }
+
+    /// Begins another request, which is about all accounts at first.
+    pub fn begin(&mut self) {
+        self.scope = AccountScope::default();
+        self.has_noted.set(false);
+    }
+
+    /// Limits what follows to some accounts. At first it is about all. Objects that are named by their id are up to the
+    /// caller.
+    pub fn set_scope(&mut self, scope: AccountScope) {
+        self.scope = scope;
     }
 
     /// Sets the rate limits of new keys for which none are named. They are unlimited at first.
@@ -166,7 +206,7 @@ impl Operations {
         }
     }
 
-    /// Writes the refusal of a change to the audit log.
+    /// Writes the refusal of a change to the audit log, unless it is there, or is not of a kind that the log has.
     ///
     /// # Errors
     /// Fails if the store cannot be written.
@@ -177,8 +217,26 @@ impl Operations {
         subject: &str,
         code: Code,
     ) -> OperationResult<()> {
+        if !code.is_audited() || self.has_noted.replace(true) {
+            return Ok(());
+        }
         let row = audit_row(actor, action, code.parts().0, store::now());
         Ok(records::audit::insert(&self.connection, &AuditRow { subject: subject.to_owned(), ..row })?)
+    }
+
+    /// Writes a row about something that is no object of the store.
+    pub(super) fn note(
+        &self,
+        actor: &Actor,
+        (action, subject): (&str, &str),
+        outcome: &str,
+        after: &impl Serialize,
+    ) -> OperationResult<()> {
+        let (_, after) = difference(None, Some(after));
+        let row = audit_row(actor, action, outcome, store::now());
+        // A refusal of the same request has no further row.
+        self.has_noted.set(true);
+        Ok(records::audit::insert(&self.connection, &AuditRow { subject: subject.to_owned(), after, ..row })?)
     }
 
     /// Makes a change and writes its row of the audit log, or neither. A refusal on a known object is written, too.
@@ -188,6 +246,7 @@ impl Operations {
         (action, subject): (&str, &str),
         operation: impl FnOnce(&Transaction<'_>, i64) -> OperationResult<Changed<T>>,
     ) -> OperationResult<T> {
+        self.has_noted.set(false);
         let now = store::now();
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let error = match operation(&transaction, now) {
@@ -202,7 +261,7 @@ impl Operations {
             Err(error) => error,
         };
         drop(transaction);
-        if error.code.is_audited() && !subject.is_empty() {
+        if !subject.is_empty() {
             self.note_refusal(intent.actor, action, subject, error.code)?;
         }
         Err(error)
@@ -221,13 +280,20 @@ impl<T> Changed<T> {
         Self { subject: subject.to_owned(), account: account.map(str::to_owned), before, after, value }
     }
 
+    /// Returns the names of the members that have changed.
+    pub(super) fn members(&self) -> BTreeSet<&str> {
+        let both = [&self.before, &self.after].into_iter().flatten();
+        both.flat_map(Members::keys).map(String::as_str).collect()
+    }
+
     /// Whether the change leaves the object as it was.
     pub(super) fn is_empty(&self) -> bool {
         self.before.is_none() && self.after.is_none()
     }
 }
 
-fn write_audit<T>(
+/// Writes the row of a change, unless nothing has changed.
+pub(super) fn write_audit<T>(
     transaction: &Transaction<'_>,
     actor: &Actor,
     action: &str,
@@ -259,7 +325,7 @@ fn write_repeatable(
             "a request with this Idempotency-Key has just been carried out; repeat it for its result";
         return Err(OperationError::new(Code::IdempotencyInUse, message));
     }
-    let status = if action.ends_with(".rotate") { 200 } else { 201 };
+    let status = if matches!(action, "key.rotate" | "target.rest" | "target.enable") { 200 } else { 201 };
     let record = IdempotencyRecord { request: repeatable.request, status, subject: subject.to_owned() };
     Ok(records::idempotency::insert(transaction, &repeatable.digest, &record, now)?)
 }

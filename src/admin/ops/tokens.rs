@@ -1,10 +1,10 @@
 //! Operations on operators' credentials.
 
 use crate::admin::error::{OperationError, OperationResult};
-use crate::admin::model::{List, Moment, NewToken, Origin, Role, Token};
+use crate::admin::model::{List, Moment, NewToken, Origin, Token};
 use crate::admin::records;
 use crate::admin::records::tokens::TokenRecord;
-use crate::auth::{Digest, Secret, random_id};
+use crate::auth::{AccountScope, Digest, Operator, Secret, random_id};
 use crate::store;
 
 use super::operations::{Changed, Intent, Operations, checked, expiry};
@@ -29,18 +29,22 @@ impl Operations {
         token.map(object).ok_or_else(|| OperationError::not_found("token", id))
     }
 
-    /// Returns the name and the role of the store's token with a secret, unless it has expired.
+    /// Returns the operator of the store's token with a secret, unless it has expired.
     ///
     /// # Errors
     /// Fails if the store cannot be read.
-    pub fn identify(&self, secret: &str) -> OperationResult<Option<(String, Role)>> {
+    pub fn identify(&self, secret: &str) -> OperationResult<Option<Operator>> {
         let Some(digest) = Digest::of_operator(secret) else { return Ok(None) };
         let token = records::tokens::by_digest(&self.connection, &digest)?;
         let now = store::now();
         let valid = |token: &TokenRecord| {
             token.digest.same(&digest) && token.expires.is_none_or(|expires| expires > now)
         };
-        Ok(token.filter(valid).map(|token| (token.name, token.role)))
+        Ok(token.filter(valid).map(|token| Operator {
+            name: token.name,
+            role: token.role,
+            accounts: AccountScope::new(token.accounts),
+        }))
     }
 
     /// Makes a token. The secret is returned once and cannot be read again.
@@ -57,6 +61,7 @@ impl Operations {
                 name: new.name.clone(),
                 digest: secret.digest(),
                 role: new.role,
+                accounts: new.accounts.clone(),
                 created: now,
                 created_by: intent.actor.name.clone(),
                 expires: expiry(new.expires_at, new.expires_in, now),
@@ -88,6 +93,7 @@ fn object(token: TokenRecord) -> Token {
         id: token.id,
         name: token.name,
         role: token.role,
+        accounts: token.accounts,
         secret: None,
         hint: None,
         origin: Origin::Api,

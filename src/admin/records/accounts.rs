@@ -6,6 +6,7 @@ use crate::admin::model::{Origin, Tags};
 use crate::auth::Status;
 use crate::money::Amount;
 
+use super::declaration::Ownership;
 use super::{json, next_revision, parsed, status};
 
 /// An account.
@@ -19,6 +20,7 @@ pub(in crate::admin) struct AccountRecord {
     pub(in crate::admin) low_balance: Option<Amount>,
     pub(in crate::admin) tags: Tags,
     pub(in crate::admin) origin: Origin,
+    pub(in crate::admin) owner: Ownership,
     pub(in crate::admin) created: i64,
     pub(in crate::admin) created_by: String,
     pub(in crate::admin) deleted: Option<i64>,
@@ -40,11 +42,24 @@ pub(in crate::admin) fn read(connection: &Connection, id: &str) -> rusqlite::Res
 
 pub(in crate::admin) fn list(
     connection: &Connection,
-    before: i64,
-    limit: i64,
+    accounts: Option<&[String]>,
+    (before, limit): (i64, i64),
 ) -> rusqlite::Result<Vec<AccountRecord>> {
-    let sql = format!("{SELECT} WHERE rowid < ?1 AND deleted IS NULL ORDER BY rowid DESC LIMIT ?2");
-    connection.prepare_cached(&sql)?.query_map([before, limit], record)?.collect()
+    let sql = format!(
+        "{SELECT} WHERE rowid < ?1 AND deleted IS NULL AND (?3 IS NULL OR id IN (SELECT value FROM json_each(?3)))
+         ORDER BY rowid DESC LIMIT ?2"
+    );
+    let accounts = accounts.map(|accounts| json(&accounts));
+    connection.prepare_cached(&sql)?.query_map(params![before, limit, accounts], record)?.collect()
+}
+
+/// Returns the accounts that an instance owns and that were not deleted.
+pub(in crate::admin) fn owned_by(
+    connection: &Connection,
+    instance: &str,
+) -> rusqlite::Result<Vec<AccountRecord>> {
+    let sql = format!("{SELECT} WHERE declared_by = ?1 AND deleted IS NULL ORDER BY rowid");
+    connection.prepare_cached(&sql)?.query_map([instance], record)?.collect()
 }
 
 /// Adds an account; its number and revision are given by the store.
@@ -60,7 +75,7 @@ pub(in crate::admin) fn insert(connection: &Connection, account: &AccountRecord)
 pub(in crate::admin) fn update(connection: &Connection, account: &AccountRecord) -> rusqlite::Result<()> {
     let mut query = connection.prepare_cached(
         "UPDATE accounts SET name = :name, status = :status, low_balance = :low_balance, tags = :tags,
-            deleted = :deleted, revision = :revision WHERE id = :id",
+            deleted = :deleted, declared_by = :declared_by, declared = :declared, revision = :revision WHERE id = :id",
     )?;
     query.execute(named_params! {
         ":id": account.id,
@@ -69,6 +84,8 @@ pub(in crate::admin) fn update(connection: &Connection, account: &AccountRecord)
         ":low_balance": account.low_balance,
         ":tags": json(&account.tags),
         ":deleted": account.deleted,
+        ":declared_by": account.owner.instance,
+        ":declared": account.owner.text(),
         ":revision": next_revision(connection)?,
     })?;
     Ok(())
@@ -84,6 +101,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<AccountRecord> {
         low_balance: row.get("low_balance")?,
         tags: parsed(row, "tags")?.unwrap_or_default(),
         origin: Origin::named(&origin),
+        owner: Ownership::read(row)?,
         created: row.get("created")?,
         created_by: row.get("created_by")?,
         deleted: row.get("deleted")?,

@@ -12,6 +12,8 @@ pub(in crate::admin) struct AuditSelection<'a> {
     pub(in crate::admin) actor: Option<&'a str>,
     pub(in crate::admin) action: Option<&'a str>,
     pub(in crate::admin) subject: Option<&'a str>,
+    /// The accounts of which any is wanted.
+    pub(in crate::admin) accounts: Option<&'a [String]>,
     pub(in crate::admin) from: Option<i64>,
     pub(in crate::admin) to: Option<i64>,
     /// The row before which to begin.
@@ -19,7 +21,7 @@ pub(in crate::admin) struct AuditSelection<'a> {
     pub(in crate::admin) limit: i64,
 }
 
-/// Adds a row, and removes some that are too old. The number is given by the store.
+/// Adds a row. The number is given by the store.
 pub(in crate::admin) fn insert(connection: &Connection, row: &AuditRow) -> rusqlite::Result<()> {
     let sql = "INSERT INTO audit (time, actor, via, address, action, subject, account, outcome, before, after, request)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
@@ -36,9 +38,13 @@ pub(in crate::admin) fn insert(connection: &Connection, row: &AuditRow) -> rusql
         row.after.as_ref().map(json),
         row.request_id,
     ])?;
-    let old = "DELETE FROM audit WHERE seq IN (SELECT seq FROM audit WHERE time < ?1 LIMIT ?2)";
-    connection.prepare_cached(old)?.execute([row.time.0 - KEPT_SECONDS, MAX_REMOVED_ROWS])?;
     Ok(())
+}
+
+/// Removes rows from before a time, and returns their number: not all at once, because others wait.
+pub(in crate::admin) fn remove_before(connection: &Connection, time: i64) -> rusqlite::Result<usize> {
+    let old = "DELETE FROM audit WHERE seq IN (SELECT seq FROM audit WHERE time < ?1 LIMIT ?2)";
+    connection.prepare_cached(old)?.execute([time, MAX_REMOVED_ROWS])
 }
 
 pub(in crate::admin) fn list(
@@ -48,6 +54,7 @@ pub(in crate::admin) fn list(
     let mut query = connection.prepare_cached(
         "SELECT * FROM audit WHERE seq < :before AND (:actor IS NULL OR actor = :actor)
             AND (:action IS NULL OR action = :action) AND (:subject IS NULL OR subject = :subject)
+            AND (:accounts IS NULL OR account IN (SELECT value FROM json_each(:accounts)))
             AND (:from IS NULL OR time >= :from) AND (:to IS NULL OR time < :to)
          ORDER BY seq DESC LIMIT :limit",
     )?;
@@ -57,6 +64,7 @@ pub(in crate::admin) fn list(
             ":actor": wanted.actor,
             ":action": wanted.action,
             ":subject": wanted.subject,
+            ":accounts": wanted.accounts.map(|accounts| json(&accounts)),
             ":from": wanted.from,
             ":to": wanted.to,
             ":limit": wanted.limit,
@@ -83,8 +91,5 @@ fn record(row: &Row<'_>) -> rusqlite::Result<AuditRow> {
     })
 }
 
-/// The time for which rows are kept: 400 days.
-const KEPT_SECONDS: i64 = 400 * 86_400;
-
-/// The most rows that are removed with a new one.
-const MAX_REMOVED_ROWS: i64 = 100;
+/// The most rows that are removed at once. A chosen value: it takes some milliseconds.
+const MAX_REMOVED_ROWS: i64 = 1_000;

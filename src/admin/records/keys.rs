@@ -4,7 +4,9 @@ use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
 use crate::admin::model::{Moment, Origin, SecretView, Tags};
 use crate::auth::{Digest, RateLimits, Rights, Secret, Status};
+use crate::money::Amount;
 
+use super::declaration::Ownership;
 use super::{json, next_revision, parsed, status};
 
 /// A key.
@@ -20,8 +22,10 @@ pub(in crate::admin) struct KeyRecord {
     pub(in crate::admin) tags: Tags,
     pub(in crate::admin) notes: String,
     pub(in crate::admin) origin: Origin,
+    pub(in crate::admin) owner: Ownership,
     pub(in crate::admin) created: i64,
     pub(in crate::admin) created_by: String,
+    pub(in crate::admin) watch: bool,
     pub(in crate::admin) expires: Option<i64>,
     pub(in crate::admin) deleted: Option<i64>,
     pub(in crate::admin) revision: i64,
@@ -33,6 +37,8 @@ pub(in crate::admin) struct KeyRecord {
 #[derive(Clone, Debug, Default)]
 pub(in crate::admin) struct KeySelection<'a> {
     pub(in crate::admin) account: Option<&'a str>,
+    /// The accounts of which any is wanted.
+    pub(in crate::admin) accounts: Option<&'a [String]>,
     pub(in crate::admin) status: Option<&'a str>,
     pub(in crate::admin) state: Option<&'a str>,
     pub(in crate::admin) origin: Option<&'a str>,
@@ -47,8 +53,28 @@ pub(in crate::admin) struct KeySelection<'a> {
 }
 
 pub(in crate::admin) fn read(connection: &Connection, id: &str) -> rusqlite::Result<Option<KeyRecord>> {
-    let mut query = connection.prepare_cached(&format!("{SELECT} WHERE k.id = ?1 AND k.deleted IS NULL"))?;
+    Ok(read_any(connection, id)?.filter(|key| key.deleted.is_none()))
+}
+
+/// Reads a key, even one that was deleted.
+pub(in crate::admin) fn read_any(connection: &Connection, id: &str) -> rusqlite::Result<Option<KeyRecord>> {
+    let mut query = connection.prepare_cached(&format!("{SELECT} WHERE k.id = ?1"))?;
     query.query_row([id], record).optional()
+}
+
+/// Returns the keys that an instance owns and that were not deleted.
+pub(in crate::admin) fn owned_by(
+    connection: &Connection,
+    instance: &str,
+) -> rusqlite::Result<Vec<KeyRecord>> {
+    let sql = format!("{SELECT} WHERE k.declared_by = ?1 AND k.deleted IS NULL ORDER BY k.number");
+    connection.prepare_cached(&sql)?.query_map([instance], record)?.collect()
+}
+
+/// Returns the id of the key that has a secret, even one that no longer works.
+pub(in crate::admin) fn holder(connection: &Connection, digest: Digest) -> rusqlite::Result<Option<String>> {
+    let sql = "SELECT key FROM key_secrets WHERE digest = ?1";
+    connection.prepare_cached(sql)?.query_row([digest.0], |row| row.get(0)).optional()
 }
 
 pub(in crate::admin) fn list(
@@ -60,6 +86,7 @@ pub(in crate::admin) fn list(
     let rows = query.query_map(
         named_params! {
             ":account": wanted.account,
+            ":accounts": wanted.accounts.map(|accounts| json(&accounts)),
             ":status": wanted.status,
             ":state": wanted.state,
             ":origin": wanted.origin,
@@ -87,12 +114,14 @@ pub(in crate::admin) fn insert(connection: &Connection, key: &KeyRecord) -> rusq
     update(connection, key)
 }
 
-/// Writes the members of a key that can change.
+/// Writes the members of a key that can change, except for the spending limit, which is a budget.
 pub(in crate::admin) fn update(connection: &Connection, key: &KeyRecord) -> rusqlite::Result<()> {
     let mut query = connection.prepare_cached(
         "UPDATE keys SET account = :account, name = :name, status = :status, models = :models, aliases = :aliases,
-            rpm = :rpm, tpm = :tpm, spending_limit = :spending_limit, strict = :strict, tags = :tags, notes = :notes,
-            expires = :expires, deleted = :deleted, revision = :revision WHERE id = :id",
+            rpm = :rpm, tpm = :tpm, max_concurrent = :max_concurrent, allow_ips = :allow_ips,
+            strict = :strict, watch = :watch, tags = :tags, notes = :notes,
+            expires = :expires, deleted = :deleted, declared_by = :declared_by, declared = :declared,
+            revision = :revision WHERE id = :id",
     )?;
     query.execute(named_params! {
         ":id": key.id,
@@ -103,12 +132,16 @@ pub(in crate::admin) fn update(connection: &Connection, key: &KeyRecord) -> rusq
         ":aliases": json(&key.rights.aliases),
         ":rpm": key.rights.rate.rpm,
         ":tpm": key.rights.rate.tpm,
-        ":spending_limit": key.rights.spending_limit,
+        ":max_concurrent": key.rights.max_concurrent,
+        ":allow_ips": key.rights.allow_ips.as_ref().map(json),
         ":strict": key.rights.strict,
+        ":watch": key.watch,
         ":tags": json(&key.tags),
         ":notes": key.notes,
         ":expires": key.expires,
         ":deleted": key.deleted,
+        ":declared_by": key.owner.instance,
+        ":declared": key.owner.text(),
         ":revision": next_revision(connection)?,
     })?;
     Ok(())
@@ -141,8 +174,19 @@ pub(in crate::admin) fn add_secret(
     secret: &Secret,
     now: i64,
 ) -> rusqlite::Result<()> {
+    add_digest(connection, id, secret.digest(), Some(secret.hint()), now)
+}
+
+/// Adds a secret of which only the digest is known, and its last characters if they are known.
+pub(in crate::admin) fn add_digest(
+    connection: &Connection,
+    id: &str,
+    digest: Digest,
+    hint: Option<&str>,
+    now: i64,
+) -> rusqlite::Result<()> {
     let sql = "INSERT INTO key_secrets (digest, key, hint, created) VALUES (?1, ?2, ?3, ?4)";
-    connection.prepare_cached(sql)?.execute(params![secret.digest().0, id, secret.hint(), now])?;
+    connection.prepare_cached(sql)?.execute(params![digest.0, id, hint, now])?;
     Ok(())
 }
 
@@ -178,6 +222,12 @@ pub(in crate::admin) fn ids_by_secret(
     query.query_map(params![digest.map(|digest| digest.0), hint, limit], |row| row.get(0))?.collect()
 }
 
+/// Returns what the calls of a key have cost since a day, in nano-USD.
+pub(in crate::admin) fn spent_since(connection: &Connection, id: &str, day: i64) -> rusqlite::Result<Amount> {
+    let sql = "SELECT COALESCE(SUM(cost), 0) FROM usage WHERE key = ?1 AND day >= ?2";
+    connection.prepare_cached(sql)?.query_row(params![id, day], |row| row.get(0))
+}
+
 /// Counts the keys of an account that were not deleted.
 pub(in crate::admin) fn count(connection: &Connection, account: &str) -> rusqlite::Result<i64> {
     let sql = "SELECT COUNT(*) FROM keys WHERE account = ?1 AND deleted IS NULL";
@@ -204,10 +254,14 @@ fn record(row: &Row<'_>) -> rusqlite::Result<KeyRecord> {
             rate: RateLimits { rpm: row.get("rpm")?, tpm: row.get("tpm")? },
             spending_limit: row.get("spending_limit")?,
             strict: row.get("strict")?,
+            max_concurrent: row.get("max_concurrent")?,
+            allow_ips: parsed(row, "allow_ips")?,
         },
+        watch: row.get("watch")?,
         tags: parsed(row, "tags")?.unwrap_or_default(),
         notes: row.get("notes")?,
         origin: Origin::named(&origin),
+        owner: Ownership::read(row)?,
         created: row.get("created")?,
         created_by: row.get("created_by")?,
         expires: row.get("expires")?,
@@ -217,10 +271,13 @@ fn record(row: &Row<'_>) -> rusqlite::Result<KeyRecord> {
     })
 }
 
-const SELECT: &str = "SELECT k.*, a.status AS account_status FROM keys k JOIN accounts a ON a.id = k.account";
+const SELECT: &str = "SELECT k.*, a.status AS account_status, (SELECT amount FROM budgets
+        WHERE kind = 'key' AND owner = k.id AND period = 'total' AND hard = 1) AS spending_limit
+    FROM keys k JOIN accounts a ON a.id = k.account";
 
 const SELECTED: &str = "WHERE k.number < :before AND (k.deleted IS NOT NULL) = :deleted
     AND (:account IS NULL OR k.account = :account)
+    AND (:accounts IS NULL OR k.account IN (SELECT value FROM json_each(:accounts)))
     AND (:status IS NULL OR k.status = :status)
     AND (:origin IS NULL OR k.origin = :origin)
     AND (:expires_before IS NULL OR k.expires < :expires_before)

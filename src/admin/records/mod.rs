@@ -2,8 +2,10 @@
 
 pub(super) mod accounts;
 pub(super) mod audit;
+pub(super) mod declaration;
 pub(super) mod idempotency;
 pub(super) mod keys;
+pub(super) mod targets;
 pub(super) mod tokens;
 
 use rusqlite::types::Type;

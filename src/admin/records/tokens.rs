@@ -5,6 +5,8 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use crate::admin::model::Role;
 use crate::auth::Digest;
 
+use super::{json, parsed};
+
 /// A credential.
 #[derive(Clone, Debug)]
 pub(in crate::admin) struct TokenRecord {
@@ -14,6 +16,8 @@ pub(in crate::admin) struct TokenRecord {
     pub(in crate::admin) name: String,
     pub(in crate::admin) digest: Digest,
     pub(in crate::admin) role: Role,
+    /// The accounts that it is for; `None`: all.
+    pub(in crate::admin) accounts: Option<Vec<String>>,
     pub(in crate::admin) created: i64,
     pub(in crate::admin) created_by: String,
     pub(in crate::admin) expires: Option<i64>,
@@ -42,10 +46,11 @@ pub(in crate::admin) fn list(
 
 /// Adds a token; its number is given by the store.
 pub(in crate::admin) fn insert(connection: &Connection, token: &TokenRecord) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO tokens (id, name, digest, role, created, created_by, expires)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-    let TokenRecord { id, name, digest, role, created, created_by, expires, .. } = token;
-    let values = params![id, name, digest.0, role.name(), created, created_by, expires];
+    let sql = "INSERT INTO tokens (id, name, digest, role, created, created_by, expires, accounts)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    let TokenRecord { id, name, digest, role, accounts, created, created_by, expires, .. } = token;
+    let accounts = accounts.as_ref().map(json);
+    let values = params![id, name, digest.0, role.name(), created, created_by, expires, accounts];
     connection.prepare_cached(sql)?.execute(values)?;
     Ok(())
 }
@@ -63,6 +68,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<TokenRecord> {
         name: row.get("name")?,
         digest: Digest(row.get("digest")?),
         role: Role::named(&role),
+        accounts: parsed(row, "accounts")?,
         created: row.get("created")?,
         created_by: row.get("created_by")?,
         expires: row.get("expires")?,

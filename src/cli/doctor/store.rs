@@ -143,10 +143,23 @@ fn store(subject: &str, folder: &Path) -> Vec<DoctorFinding> {
             )]
         }
         Ok(StoreState::Current) => {
-            vec![DoctorFinding::ok(subject, check, "whole, and up to date"), books(subject, folder)]
+            let whole = DoctorFinding::ok(subject, check, "whole, and up to date");
+            vec![whole, books(subject, folder), backup(subject, folder)]
         }
         Err(why) => vec![wrong(why.to_string(), restore)],
     }
+}
+
+/// Tells the age of the latest backup.
+fn backup(subject: &str, folder: &Path) -> DoctorFinding {
+    let message = match store::last_backup(folder) {
+        Some(last) => {
+            let hours = (store::now() - last.time).max(0) / 3_600;
+            format!("{} days and {} hours old: {}", hours / 24, hours % 24, last.path.display())
+        }
+        None => "none was made with `crossmodel store backup`".to_owned(),
+    };
+    DoctorFinding::ok(subject, "backup", message)
 }
 
 fn books(subject: &str, folder: &Path) -> DoctorFinding {

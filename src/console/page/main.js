@@ -20,6 +20,8 @@ const TILES = [
   ["In flight", ({ load, ledger }) => [format.full(load.calls), `${format.many(load.connections, "connection")} · ${format.many(ledger.open_holds, "hold")}`, load.calls >= 0.9 * load.most_calls ? "bad" : ""]],
 ];
 
+const DAY = 86_400;
+
 const perSecond = ({ seconds }, n) => (seconds > 0 ? n / seconds : null);
 
 const tiles = TILES.map(([label, of]) => {
@@ -42,10 +44,13 @@ function showTiles(view) {
 
 /* What somebody has to look after. */
 
-function showWarnings({ ledger, load, targets }) {
+function showWarnings({ ledger, load, targets, config, accounts }) {
   const open = targets.shown.filter((target) => target.circuit === "open" || target.circuit === "half_open").length;
   const warnings = [
     ledger.failing && "The store cannot be written: calls that cost something are refused with 503.",
+    config.refused && `The configuration file was refused, and the one before is in force: ${config.refused.problems[0] ?? "it cannot be read"}`,
+    config.restart_required.length > 0 && `A new process is needed for: ${config.restart_required.join(", ")}.`,
+    ...(accounts ?? []).filter((row) => row.lasts !== null && row.lasts < 2 * DAY).map((row) => `The balance of account ${row.id} lasts ${format.span(row.lasts)} at the rate of the last days.`),
     !ledger.billing && "Billing is off: calls are counted and not paid for.",
     open > 0 && `${format.many(open, "target is", "targets are")} out of service because of failures.`,
     load.calls >= 0.9 * load.most_calls && `${format.full(load.calls)} calls of ${format.full(load.most_calls)} that there may be: more get 503.`,
@@ -121,6 +126,8 @@ const source = new Source({
     keys.show(view.keys.shown, { total: view.keys.total, matching: view.keys.matching, wanted: source.query.keys });
     if (view.accounts) accounts.show(view.accounts);
     else accounts.show(accounts.rows, { unread: true });
+    configuration.show(facts(view.config));
+    if (view.changes) changes.show(view.changes);
     outcomes.show(view.outcomes);
     failures.show(view.failures);
     tell(view, restarted);
@@ -145,14 +152,28 @@ const CIRCUITS = {
   backing_off: "◐ backs off",
   open: "○ open",
   half_open: "◔ half-open",
+  rested: "◌ rested",
 };
 
 const OUTCOMES = { answered: "✓ answered", refused: "△ refused", failed: "✕ failed" };
 
-const KEY_STATES = { active: "● active", disabled: "○ disabled", account_disabled: "○ account disabled" };
+const KEY_STATES = { active: "● active", disabled: "○ disabled", expired: "○ expired", account_disabled: "○ account disabled" };
+
+const PERIODS = { day: "today", week: "this week", month: "this month", total: "in all" };
 
 const gauge = ({ used, limit }) => (limit === null ? `${format.count(used)} / no limit` : `${format.count(used)} / ${format.count(limit)}`);
 const filled = (used, limit) => (limit === null || limit === undefined ? null : limit === 0 ? 1 : used / limit);
+const when = (seconds) => (seconds === null ? "never" : new Date(seconds * 1000).toISOString().slice(0, 16).replace("T", " "));
+/** The budget of which the largest part is spent. */
+const tightest = ({ budgets }) => [...budgets].sort((a, b) => used(b) - used(a))[0];
+const used = (budget) => (budget ? Number(budget.spent_usd) / Number(budget.limit_usd) : null);
+const budget = (row) => {
+  const one = tightest(row);
+  if (!one) return "none";
+  const [spent, limit] = [one.spent_usd, one.limit_usd].map((usd) => format.nano(Math.round(Number(usd) * 1e9)));
+  return `${spent} / ${limit} ${PERIODS[one.period]}${one.hard ? "" : ", soft"}`;
+};
+const budgets = ({ budgets }) => budgets.map((one) => `${one.period}: ${one.spent_usd} of ${one.limit_usd} USD${one.resets_at ? `, until ${one.resets_at}` : ""}`).join("; ");
 const period = (tally) => `${format.micro(tally.cost_micro)}`;
 const listed = (what) => (shown, all, { total = all }) =>
   `${shown < total ? `${format.full(shown)} of ` : ""}${format.many(total, what)}`;
@@ -213,6 +234,10 @@ const keys = new Table($("keys"), {
     { label: "Requests / min", number: true, of: (row) => gauge(row.requests), part: (row) => filled(row.requests.used, row.requests.limit), server: "requests" },
     { label: "Tokens / min", number: true, of: (row) => (row.tokens.limit === null ? "no limit" : gauge(row.tokens)), part: (row) => filled(row.tokens.used, row.tokens.limit), server: "tokens" },
     { label: "Spent / limit", number: true, of: (row) => `${format.micro(row.spent_micro)} / ${row.spending_limit_micro === null ? "no limit" : format.micro(row.spending_limit_micro)}`, part: (row) => filled(row.spent_micro, row.spending_limit_micro) },
+    { label: "Budget", number: true, of: budget, title: budgets, part: (row) => used(tightest(row)) },
+    { label: "Secret", of: (row) => `cm-…${row.hint ?? ""}`, kind: () => "code" },
+    { label: "Last use", number: true, of: (row) => when(row.last_used) },
+    { label: "Expires", number: true, of: (row) => when(row.expires) },
   ],
 });
 
@@ -224,12 +249,52 @@ const accounts = new Table($("accounts"), {
     { label: "Account", of: (row) => row.id, by: (row) => row.id },
     { label: "Balance", number: true, of: (row) => (row.balance_micro === undefined ? "no wallet" : format.micro(row.balance_micro)), by: (row) => row.balance_micro ?? -1 },
     { label: "Held", number: true, of: (row) => format.micro(row.uncollected_micro), by: (row) => row.uncollected_micro ?? -1 },
+    { label: "Lasts", number: true, of: (row) => (row.lasts === null ? "–" : format.span(row.lasts)), kind: (row) => (row.lasts === null || row.lasts >= 7 * DAY ? "" : row.lasts < 2 * DAY ? "open" : "half_open"), by: (row) => row.lasts ?? 1e15 },
+    { label: "Budget", number: true, of: budget, title: budgets, part: (row) => used(tightest(row)) },
     { label: "Cost today", number: true, of: (row) => period(row.daily), by: (row) => row.daily.cost_micro },
     { label: "This week", number: true, of: (row) => period(row.weekly), by: (row) => row.weekly.cost_micro },
     { label: "This month", number: true, of: (row) => period(row.monthly), by: (row) => row.monthly.cost_micro },
     { label: "Tokens, month", number: true, of: (row) => format.count(row.monthly.total_tokens), by: (row) => row.monthly.total_tokens },
     { label: "Requests, month", number: true, of: (row) => format.count(row.monthly.request_count), by: (row) => row.monthly.request_count },
     { label: "Answered in full", number: true, of: (row) => format.percent(row.monthly.success_count, row.monthly.request_count), by: (row) => row.monthly.success_count },
+  ],
+});
+
+/** The state of the configuration, as sentences about its parts. */
+function facts({ file, in_force, refused, restart_required, warnings, declared }) {
+  const rows = [];
+  const add = (about, text, kind = "") => rows.push({ about, text, kind });
+  if (file) add("File", file);
+  if (in_force && file) add("In force", `since ${in_force.loaded_at.slice(0, 19).replace("T", " ")} (${in_force.trigger}), ${in_force.sha256.slice(0, 12)}`);
+  for (const problem of refused?.problems ?? []) add("Refused", problem, "open");
+  for (const setting of restart_required) add("Needs a new process", setting, "half_open");
+  if (declared.instance) add("Declared", `${format.many(declared.accounts, "account")} and ${format.many(declared.keys, "key")} of the instance ${declared.instance}`);
+  for (const id of declared.disabled_although_declared) add("Disabled although declared", id, "half_open");
+  for (const warning of warnings) add("Warning", warning, "half_open");
+  return rows;
+}
+
+const configuration = new Table($("configuration"), {
+  caption: () => "The file in force, what was refused, and what waits for a new process.",
+  none: "The gateway was started without a file.",
+  key: (row) => `${row.about} ${row.text}`,
+  columns: [
+    { label: "About", of: (row) => row.about, kind: (row) => row.kind },
+    { label: "State", of: (row) => row.text },
+  ],
+});
+
+const changes = new Table($("changes"), {
+  caption: (shown) => `The last ${format.many(shown, "change")} of keys, accounts and credentials, and those that were refused. crossmodel audit lists all.`,
+  none: "Nothing was changed yet.",
+  key: (row) => String(row.seq),
+  columns: [
+    { label: "Time (UTC)", of: (row) => when(row.time) },
+    { label: "Operator", search: true, of: (row) => row.actor, title: (row) => `by ${row.via}` },
+    { label: "Action", search: true, of: (row) => row.action, kind: () => "code" },
+    { label: "Object", search: true, of: (row) => row.subject, kind: () => "code" },
+    { label: "Outcome", of: (row) => (row.outcome === "applied" ? "● applied" : `○ ${row.outcome}`), kind: (row) => (row.outcome === "applied" ? "closed" : "open") },
+    { label: "Members", of: (row) => row.members.join(", ") || "–" },
   ],
 });
 
@@ -288,6 +353,7 @@ $("pause").addEventListener("click", () => {
 
 $("targets-find").addEventListener("input", (event) => targets.find(event.target.value));
 $("models-find").addEventListener("input", (event) => models.find(event.target.value));
+$("changes-find").addEventListener("input", (event) => changes.find(event.target.value));
 
 let typing = 0;
 $("keys-find").addEventListener("input", (event) => {

@@ -180,7 +180,8 @@ impl Acceptor {
         let origin = self.gateway.allowed_origin(&request.headers);
         let refused =
             Refused::new(request.method.as_str(), request.uri.path(), Some(request.version), failure);
-        let client = session.client_addr().and_then(|address| address.as_inet()).map(SocketAddr::ip);
+        let peer = session.client_addr().and_then(|address| address.as_inet()).map(SocketAddr::ip);
+        let client = self.gateway.client(peer, &session.req_header().headers);
         let refused = refused.readable_from(origin).asked_by(client);
         self.gateway.note_refused(&refused);
         let body = refused.body.clone();

@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use crate::auth::Grant;
 use crate::failure::Result;
-use crate::limit::{CallSlot, Load, Shed, Weight};
+use crate::limit::{CallSlot, EntryRefusal, Load, Shed, Weight};
+use crate::observe::LimitRefusal;
 
 /// The place of a call among all calls, once it is let in, or the reason for which it was not.
 #[derive(Debug, Default)]
 pub(in crate::edge) struct Admission {
     slot: Option<CallSlot>,
     shed: Option<Shed>,
+    /// Whether the key had too many calls.
+    key_is_full: bool,
 }
 
 impl Admission {
@@ -19,8 +22,14 @@ impl Admission {
     /// # Errors
     /// Returns 503 or 429 when there are too many.
     pub(in crate::edge) fn enter(&mut self, load: &Arc<Load>, grant: &Grant, most: Weight) -> Result<()> {
-        let slot = load.enter(grant, most);
-        self.slot = Some(self.noting(slot)?);
+        let slot = load.enter(grant, most).map_err(|refusal| {
+            match refusal {
+                EntryRefusal::Shed(shed) => self.shed = Some(shed),
+                EntryRefusal::KeyIsFull(_) => self.key_is_full = true,
+            }
+            refusal.failure()
+        });
+        self.slot = Some(slot?);
         Ok(())
     }
 
@@ -56,6 +65,11 @@ impl Admission {
         if let Some(slot) = &mut self.slot {
             slot.keep(held);
         }
+    }
+
+    /// The limit of its key by which the call was refused.
+    pub(in crate::edge) fn refused_by(&self) -> Option<LimitRefusal> {
+        self.key_is_full.then_some(LimitRefusal::Concurrent)
     }
 
     /// The reason for which the call was refused by load shedding.

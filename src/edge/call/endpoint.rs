@@ -23,6 +23,8 @@ pub(in crate::edge) enum Endpoint {
     Credits,
     /// The usage of the account.
     Usage,
+    /// The key itself.
+    Key,
     /// A browser's question whether a script may call another endpoint.
     Preflight,
 }
@@ -63,9 +65,15 @@ pub(in crate::edge) fn find(path: &str) -> Option<(Endpoint, &str)> {
     match below {
         "/credits" => return Some((Endpoint::Credits, "")),
         "/usage" => return Some((Endpoint::Usage, "")),
+        "/key" => return Some((Endpoint::Key, "")),
         _ => {}
     }
     models(below)
+}
+
+/// Whether the path of an endpoint has the version twice, or two slashes before it.
+pub(in crate::edge) fn is_fixed(path: &str) -> bool {
+    path.starts_with("//") || path.strip_prefix(VERSION).is_some_and(|below| below.starts_with("/v1/"))
 }
 
 /// Returns the endpoint of a path of models, below the version.
@@ -92,6 +100,7 @@ impl Endpoint {
             Self::Model => "model",
             Self::Credits => "credits",
             Self::Usage => "usage",
+            Self::Key => "key",
             Self::Preflight => "preflight",
         }
     }

@@ -13,6 +13,7 @@ pub(in crate::edge) mod gemini_path;
 pub(in crate::edge) mod leaving;
 pub(in crate::edge) mod money_refusal;
 pub(in crate::edge) mod outcome;
+pub(in crate::edge) mod path_advice;
 pub(in crate::edge) mod priced;
 pub(in crate::edge) mod record;
 pub(in crate::edge) mod refusal;

@@ -6,13 +6,13 @@ use std::time::Duration;
 use http::Version;
 use pingora::http::RequestHeader;
 
-use crate::auth;
+use crate::auth::{self, CallOutcome};
 use crate::canon::Usage;
 use crate::edge::call::context::CallContext;
 use crate::edge::call::endpoint::Endpoint;
 use crate::edge::call::target::{Call, Operation};
 use crate::failure::Failure;
-use crate::observe::{AccessLine, AccessLog, LimitRefusal, Metrics, millis};
+use crate::observe::{AccessLine, AccessLog, LimitRefusal, Metrics, RecentFailures, millis};
 use crate::route::is_model_name;
 
 /// The facts of a client's connection that the access line tells.
@@ -29,9 +29,13 @@ impl CallContext {
         request: &RequestHeader,
         connection: ConnectionInfo<'_>,
         access: &AccessLog,
+        recent: &RecentFailures,
     ) {
         if let Some(metrics) = &self.request.snapshot.metrics {
             self.count(metrics);
+        }
+        if self.request.snapshot.metrics_settings.counts_tenants() {
+            self.count_for_key();
         }
         // These are the provider's own words, some of which the log repeats.
         let keys = &self.request.snapshot.keys;
@@ -42,6 +46,7 @@ impl CallContext {
         let mut trace = std::mem::take(&mut self.attempts.trace);
         let line = self.line(request, connection);
         access.add(&line);
+        recent.add(&line);
         trace.end(
             &line,
             self.attempts.call.as_ref().map_or(Operation::Infer, |call| call.operation).as_str(),
@@ -57,12 +62,20 @@ impl CallContext {
         if let Some(shed) = self.admission.shed() {
             metrics.shed(shed);
         }
-        if let Some(limit) = self.billing.refused_by() {
+        if let Some(limit) = self.limit_refusal() {
             metrics.limit_refusal(limit);
         }
         if let Some(call) = &self.attempts.call {
             self.count_call(call, metrics);
         }
+    }
+
+    /// Counts the call of a model for its key.
+    fn count_for_key(&self) {
+        let is_call = self.request.endpoint.and_then(Endpoint::protocol).is_some();
+        let Some(grant) = self.request.grant.as_ref().filter(|_| is_call) else { return };
+        let failure = self.outcome.failure.as_ref().map(Failure::status);
+        grant.counts.add(CallOutcome::of(failure), self.billing.cost());
     }
 
     fn count_call(&self, call: &Call, metrics: &Metrics) {
@@ -99,9 +112,11 @@ impl CallContext {
             account: self.request.grant.as_ref().map(|key| key.account.as_str()),
             key_hint: self.request.key_hint.as_deref(),
             path: self.unknown_path(request),
-            limit: self.billing.refused_by().map(LimitRefusal::limit),
+            limit: self.limit_refusal().map(LimitRefusal::limit),
             tries: self.attempts.tries(),
             key: self.request.grant.as_ref().map(|key| key.id.as_str()),
+            secret: self.request.secret_in_rotation(),
+            path_fixed: self.request.has_fixed_path(request.uri.path()).then_some(true),
             method: cut(request.method.as_str()),
             endpoint: self.request.endpoint_name(),
             protocol: self.request.endpoint.and_then(Endpoint::protocol).map(|protocol| protocol.as_str()),
@@ -135,6 +150,11 @@ impl CallContext {
 }
 
 impl CallContext {
+    /// Returns the limit of its key or account by which the call was refused.
+    fn limit_refusal(&self) -> Option<LimitRefusal> {
+        self.admission.refused_by().or_else(|| self.billing.refused_by())
+    }
+
     /// Returns the beginning of a path that is no endpoint, unless it contains something like a secret.
     fn unknown_path<'a>(&self, request: &'a RequestHeader) -> Option<&'a str> {
         if self.request.endpoint.is_some() {

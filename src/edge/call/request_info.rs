@@ -1,5 +1,6 @@
 //! The facts of a request that its answer depends on.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,7 +9,7 @@ use jiff::Timestamp;
 
 use crate::auth::Grant;
 use crate::canon::Sealer;
-use crate::edge::call::endpoint::Endpoint;
+use crate::edge::call::endpoint::{self, Endpoint};
 use crate::edge::call::gemini_path::GeminiAddress;
 use crate::edge::call::snapshot::Snapshot;
 use crate::edge::call::tags::CallTags;
@@ -24,6 +25,8 @@ pub(in crate::edge) struct RequestInfo {
     /// The configuration that is in effect for this request from its start to its end.
     pub(in crate::edge) snapshot: Arc<Snapshot>,
     pub(in crate::edge) endpoint: Option<Endpoint>,
+    /// The address of the client.
+    pub(in crate::edge) client: Option<IpAddr>,
     /// The origin whose scripts may read the answer; absent if there is none.
     pub(in crate::edge) origin: Option<HeaderValue>,
     /// Whether the client expects Anthropic's error shape.
@@ -52,6 +55,7 @@ impl RequestInfo {
             started: Instant::now(),
             snapshot,
             endpoint: None,
+            client: None,
             origin: None,
             anthropic: false,
             google: false,
@@ -73,6 +77,16 @@ impl RequestInfo {
             (false, false) => ProtocolId::Chat,
         };
         self.endpoint.and_then(Endpoint::protocol).unwrap_or(shared)
+    }
+
+    /// Returns the end of the secret by which the request was made, while its key has two that work.
+    pub(in crate::edge) fn secret_in_rotation(&self) -> Option<&str> {
+        self.grant.as_ref()?.secret.hint_in_rotation(self.time.as_second())
+    }
+
+    /// Whether a path of an endpoint was served although it is not spelled as documented.
+    pub(in crate::edge) fn has_fixed_path(&self, path: &str) -> bool {
+        self.endpoint.is_some() && endpoint::is_fixed(path)
     }
 
     /// The model, as the client named it.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
-use crate::auth::{OperatorToken, RateLimits};
+use crate::auth::{AddressList, OperatorToken, RateLimits};
 use crate::config::{BillingMode, Config, Cors, Limits, TagRules};
 use crate::edge::call::call_guard::Drains;
 use crate::edge::call::retry_budget::RetryBudget;
@@ -11,7 +11,7 @@ use crate::edge::call::shutdown::Shutdown;
 use crate::edge::call::tenants::Tenants;
 use crate::edge::upstream::Upstream;
 use crate::meter::UsageRetention;
-use crate::observe::{EndUserDetail, Metrics, TargetMetrics};
+use crate::observe::{EndUserDetail, Metrics, MetricsSettings, TargetMetrics};
 use crate::provider::Provider;
 use crate::route::{Catalog, ModelEntry};
 use crate::translate::OwnKeys;
@@ -22,6 +22,7 @@ pub(in crate::edge) struct Snapshot {
     pub(in crate::edge) catalog: Catalog,
     pub(in crate::edge) limits: Limits,
     pub(in crate::edge) cors: Cors,
+    pub(in crate::edge) trusted_proxies: AddressList,
     pub(in crate::edge) billing: BillingMode,
     pub(in crate::edge) budget: Arc<RetryBudget>,
     pub(in crate::edge) drains: Arc<Drains>,
@@ -39,9 +40,12 @@ pub(in crate::edge) struct Snapshot {
     pub(in crate::edge) user: EndUserDetail,
     /// The rate limits of new keys.
     pub(in crate::edge) key_defaults: RateLimits,
+    /// The days for which the audit log is kept.
+    pub(in crate::edge) audit_days: u32,
     upstreams: HashMap<Arc<str>, Arc<Upstream>>,
     /// The metrics in which calls are counted; absent if they are off.
     pub(in crate::edge) metrics: Option<Arc<Metrics>>,
+    pub(in crate::edge) metrics_settings: MetricsSettings,
     /// The metrics of each entry's targets, in their order. They are looked up when a target is first called.
     targets: HashMap<String, Vec<OnceLock<Arc<TargetMetrics>>>>,
 }
@@ -65,6 +69,7 @@ impl Snapshot {
             catalog: earlier.map_or_else(|| catalog.clone(), |earlier| catalog.continuing(&earlier.catalog)),
             limits: config.limits,
             cors: config.cors.clone(),
+            trusted_proxies: config.trusted_proxies.clone(),
             billing: config.billing,
             budget: earlier.map(|earlier| Arc::clone(&earlier.budget)).unwrap_or_default(),
             drains: earlier.map(|earlier| Arc::clone(&earlier.drains)).unwrap_or_default(),
@@ -76,8 +81,10 @@ impl Snapshot {
             tags: config.tags.clone(),
             user: config.access_log.user,
             key_defaults: config.key_defaults,
+            audit_days: config.audit.keep.0,
             upstreams: config.providers.iter().map(|p| (Arc::clone(&p.name), upstream(p))).collect(),
-            metrics: config.metrics.is_on().then(|| Arc::clone(metrics)),
+            metrics: config.metrics.is_on.then(|| Arc::clone(metrics)),
+            metrics_settings: config.metrics,
             targets: catalog.entries().iter().map(|entry| (entry.id.clone(), unknown(entry))).collect(),
         }
     }

@@ -6,14 +6,23 @@ use crate::config::Listener;
 
 /// The configured addresses of the clients' listeners.
 #[derive(Debug, Default)]
-pub(super) struct ListenerNames(Vec<(SocketAddr, Box<str>)>);
+pub(super) struct ListenerNames {
+    named: Vec<(SocketAddr, Box<str>)>,
+    /// The number of listeners, with those that are left out.
+    count: usize,
+}
 
 impl ListenerNames {
     /// Takes the addresses from a configuration. One that is a host name is left out.
     pub(super) fn of(listeners: &[Listener]) -> Self {
         let named =
             |listener: &Listener| Some((listener.address.parse().ok()?, listener.address.as_str().into()));
-        Self(listeners.iter().filter_map(named).collect())
+        Self { named: listeners.iter().filter_map(named).collect(), count: listeners.len() }
+    }
+
+    /// Returns the number of listeners.
+    pub(super) fn count(&self) -> usize {
+        self.count
     }
 
     /// Returns the name of the listener to which a client has connected at this address of the machine.
@@ -25,7 +34,7 @@ impl ListenerNames {
                 && (ip.is_unspecified() || canonical(ip) == canonical(address.ip()))
         };
         // An address of its own goes before all addresses.
-        let found = self.0.iter().filter(|(listener, _)| is_at(listener));
+        let found = self.named.iter().filter(|(listener, _)| is_at(listener));
         found.min_by_key(|(listener, _)| listener.ip().is_unspecified()).map(|(_, name)| &**name)
     }
 }
@@ -36,11 +45,9 @@ mod tests {
 
     #[test]
     fn a_listener_is_found_by_its_address() {
-        let names = ListenerNames(
-            ["0.0.0.0:80", "10.0.0.1:80", "[::]:81"]
-                .map(|address| (address.parse().unwrap(), address.into()))
-                .into(),
-        );
+        let named = ["0.0.0.0:80", "10.0.0.1:80", "[::]:81"];
+        let named = named.map(|address| (address.parse().unwrap(), address.into())).into();
+        let names = ListenerNames { named, count: 3 };
         for (address, name) in [
             ("10.0.0.1:80", Some("10.0.0.1:80")),
             ("10.0.0.2:80", Some("0.0.0.0:80")),

@@ -1,8 +1,13 @@
 //! The gateway as Pingora's proxy. Each hook only delegates.
 
 pub(in crate::edge) mod connections;
+mod declared;
+pub(in crate::edge) mod facts;
 mod listener_names;
+mod operate;
+mod operator_metrics;
 pub(in crate::edge) mod refused;
+mod rests;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -14,6 +19,7 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
+use parking_lot::Mutex;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::upstreams::peer::HttpPeer;
@@ -28,6 +34,7 @@ use crate::edge::call::billing::Quotas;
 use crate::edge::call::context::CallContext;
 use crate::edge::call::endpoint::{self, Endpoint};
 use crate::edge::call::gemini_path::GeminiAddress;
+use crate::edge::call::path_advice::PathAdvice;
 use crate::edge::call::record::ConnectionInfo;
 use crate::edge::call::refusal::Refusal;
 use crate::edge::call::request_info::RequestInfo;
@@ -38,13 +45,17 @@ use crate::edge::call::target::Operation;
 use crate::edge::call::tenants::Tenants;
 use crate::edge::call::unknown_path;
 use crate::edge::gateway::connections::{ConnectionLimits, ConnectionPermit, Connections};
+use crate::edge::gateway::declared::DeclaredStore;
+use crate::edge::gateway::facts::ProcessFacts;
 use crate::edge::gateway::listener_names::ListenerNames;
 use crate::edge::gateway::refused::Refused;
+use crate::edge::gateway::rests::RestOrders;
 use crate::edge::request::body;
+use crate::edge::request::client_address;
 use crate::edge::request::cors::{self, Preflight};
 use crate::edge::request::headers::{self, Identity};
 use crate::edge::request::plan;
-use crate::edge::respond::account;
+use crate::edge::respond::account::{self, SharedBooks};
 use crate::edge::respond::answer;
 use crate::edge::respond::answer::Local;
 use crate::edge::respond::driver::{self, Driver};
@@ -57,7 +68,7 @@ use crate::failure::Result;
 use crate::limit::{Limiter, Load, Shed, Weight};
 use crate::meter::{self, Ledger, UsageRetention};
 use crate::notify::Outbox;
-use crate::observe::{self, AccessLog, Metrics, TargetState, Tracer};
+use crate::observe::{self, AccessLog, Metrics, RecentFailures, TargetState, Tracer};
 use crate::protocol::ProtocolId;
 use crate::route::{Circuit, Condition, ModelList, ModelListPage, TargetSnapshot, percent_decoded};
 use crate::store;
@@ -69,9 +80,12 @@ pub struct Gateway(Arc<Shared>);
 struct Shared {
     snapshot: ArcSwap<Snapshot>,
     key_table: KeyTable,
+    declared: DeclaredStore,
     quotas: Quotas,
     metrics: Arc<Metrics>,
     access: AccessLog,
+    /// The requests that have failed or were refused lately.
+    recent: RecentFailures,
     tracer: Tracer,
     load: Arc<Load>,
     connections: Arc<Connections>,
@@ -86,6 +100,12 @@ struct Shared {
     draining: AtomicBool,
     /// The events for webhooks.
     outbox: Arc<Outbox>,
+    facts: Mutex<ProcessFacts>,
+    /// The books that clients read their budgets from.
+    books: SharedBooks,
+    /// The orders of operators about targets.
+    rests: RestOrders,
+    path_advice: PathAdvice,
     /// The pool of connections to providers.
     connector: Connector,
 }
@@ -94,7 +114,8 @@ impl Gateway {
     /// Makes a gateway with this configuration. Its listeners and threads are up to the caller.
     ///
     /// # Errors
-    /// Fails if the store or the access log cannot be opened.
+    /// Fails if the store or the access log cannot be opened, and if the store has a key or an account that the file
+    /// must not declare.
     pub fn new(config: &Config) -> std::result::Result<Self, config::ConfigError> {
         config.log_warnings();
         let failed =
@@ -103,6 +124,7 @@ impl Gateway {
         let ledger = Ledger::open(&config.data).map_err(|e| failed("data", &e))?;
         let metrics = Arc::new(Metrics::new().map_err(|e| failed("metrics", &e))?);
         ledger.watch_commits(metrics.ledger.commits());
+        let declared = DeclaredStore::open(config)?;
         let key_table = KeyTable::open(&config.data).map_err(|e| failed("data", &e))?;
         ledger.write_uses(key_table.uses());
         let outbox: Arc<Outbox> = Arc::default();
@@ -112,6 +134,7 @@ impl Gateway {
         Ok(Self(Arc::new(Shared {
             snapshot: ArcSwap::from_pointee(Snapshot::new(config, &metrics, &tenants, None)),
             key_table,
+            declared,
             load: Arc::default(),
             connections: Arc::default(),
             streams: StreamPermits::default(),
@@ -120,25 +143,36 @@ impl Gateway {
             config: ArcSwap::default(),
             draining: AtomicBool::new(false),
             outbox,
+            facts: Mutex::default(),
+            books: SharedBooks::open(&config.data).map_err(|e| failed("data", &e))?,
+            rests: RestOrders::default(),
+            path_advice: PathAdvice::default(),
             quotas: Quotas { limiter: Limiter::new(), ledger },
             metrics,
             tracer: Tracer::from_env().map_err(|e| failed("OTEL_*", &e))?,
             connector: Connector::new(),
+            recent: RecentFailures::default(),
             access: AccessLog::open(&config.access_log).map_err(|e| failed("access_log", &e))?,
         })))
     }
 
     /// Puts another configuration into effect for the requests that arrive from now on.
-    pub fn reload(&self, config: &Config) {
+    ///
+    /// # Errors
+    /// Fails if the keys and accounts that it declares cannot be written to the store. Then nothing has changed.
+    pub fn reload(&self, config: &Config) -> std::result::Result<(), config::ConfigError> {
+        self.0.declared.replace(config)?;
         config.log_warnings();
         if let Err(error) = self.0.access.reopen(&config.access_log) {
             log::error!("access_log: stays as it was: {error}");
         }
         let earlier = self.0.snapshot.load_full();
         let next = Snapshot::new(config, &self.0.metrics, &earlier.tenants, Some(&earlier));
+        self.0.rests.apply(&next.catalog);
         self.0.snapshot.store(Arc::new(next));
         self.0.outbox.set(config.webhooks.clone());
         self.0.metrics.reloads.inc();
+        Ok(())
     }
 
     /// Opens the access log again if its file was renamed.
@@ -155,7 +189,8 @@ impl Gateway {
         let loaded = status.in_force.as_ref().map_or(0, |file| file.loaded_at.as_second());
         let (refused, restart) = (status.refused.is_some(), !status.restart_required.is_empty());
         self.0.metrics.process.config(loaded, refused, restart);
-        self.0.config.store(Arc::new(status.clone()));
+        let declared = self.0.declared.owner();
+        self.0.config.store(Arc::new(ConfigStatus { declared, ..status.clone() }));
     }
 
     /// Returns the time for which usage is kept.
@@ -168,10 +203,11 @@ impl Gateway {
         &self.0.outbox
     }
 
-    /// Returns the state of the configuration.
+    /// Returns the state of the configuration. May take as long as a disk does.
     #[must_use]
     pub fn config_status(&self) -> Arc<ConfigStatus> {
-        self.0.config.load_full()
+        let status = (*self.0.config.load_full()).clone();
+        Arc::new(ConfigStatus { declared: self.0.declared.status(), ..status })
     }
 
     /// Returns the states of all targets.
@@ -212,12 +248,16 @@ impl Gateway {
                     Circuit::BackingOff => TargetState::BackingOff,
                     Circuit::Open => TargetState::Open,
                     Circuit::HalfOpen => TargetState::HalfOpen,
+                    Circuit::Rested => TargetState::Rested,
                 };
                 let is_available = !matches!(target.health.worst(now), Condition::Open(_));
                 (entry.id.as_str(), &*target.provider.name, state, is_available)
             })
         });
         self.0.metrics.targets(targets);
+        if snapshot.metrics_settings.counts_tenants() {
+            self.0.metrics.tenants(&self.0.key_table.keys(), snapshot.metrics_settings);
+        }
         let (load, connections) = (self.0.load.total(), self.0.connections.total());
         self.0.metrics.load(load.calls, load.bytes, connections);
         self.0.metrics.ledger.set_waiting(self.0.quotas.ledger.waiting());
@@ -230,7 +270,9 @@ impl Gateway {
     /// Passes the gateway's parts to the console.
     pub(in crate::edge) fn show<T>(&self, look: impl FnOnce(&Sources<'_>) -> T) -> T {
         let snapshot = self.0.snapshot.load();
+        let config = self.0.config.load();
         look(&Sources {
+            config: &config,
             catalog: &snapshot.catalog,
             key_table: &self.0.key_table,
             limiter: &self.0.quotas.limiter,
@@ -275,6 +317,9 @@ impl Gateway {
         let limits = self.limits();
         let total = limits.connections.unwrap_or_else(|| connections::default_total(self.0.files));
         let by_peer = limits.connections_per_address.unwrap_or_else(|| total.div_ceil(2));
+        // A proxy has the connections of all its clients.
+        let snapshot = self.0.snapshot.load();
+        let peer = peer.filter(|peer| !snapshot.trusted_proxies.contains(*peer));
         let place = self.0.connections.enter(peer, ConnectionLimits { total, by_peer });
         place.map_err(|reached| self.0.metrics.connection_refused(reached)).ok()
     }
@@ -309,7 +354,9 @@ impl Gateway {
         if let Some(metrics) = &self.0.snapshot.load().metrics {
             refused.count(metrics);
         }
-        self.0.access.add(&refused.line(self.0.access.client(refused.client)));
+        let line = refused.line(self.0.access.client(refused.client));
+        self.0.access.add(&line);
+        self.0.recent.add(&line);
     }
 
     /// Admits a request on an HTTP/2 connection, before it has a task of its own.
@@ -334,6 +381,11 @@ impl Gateway {
         cors::origin(headers, &self.0.snapshot.load().cors)
     }
 
+    /// Returns the address of the client behind a connection's peer.
+    pub(in crate::edge) fn client(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> Option<IpAddr> {
+        client_address::behind(peer, headers, &self.0.snapshot.load().trusted_proxies)
+    }
+
     /// Whether the load is so high that connections should be closed after their answer.
     pub(in crate::edge) fn is_near_limits(&self) -> bool {
         self.0.load.is_near(bounds(&self.limits()))
@@ -341,7 +393,10 @@ impl Gateway {
 
     /// Does everything up to the choice of the target. Requests that need no provider are answered here.
     async fn receive(&self, session: &mut Session, ctx: &mut CallContext) -> Result<Option<Local>> {
+        let peer = session.client_addr().and_then(|address| address.as_inet()).map(SocketAddr::ip);
         let request = session.req_header();
+        let trusted = &ctx.request.snapshot.trusted_proxies;
+        ctx.request.client = client_address::behind(peer, &request.headers, trusted);
         ctx.request.origin = cors::origin(&request.headers, &ctx.request.snapshot.cors);
         ctx.request.anthropic = headers::is_anthropic(&request.headers);
         ctx.request.strict = headers::is_strict(&request.headers);
@@ -395,6 +450,9 @@ impl Gateway {
                 return model.map(Local::Lasting).map(Some);
             }
             Endpoint::Credits => return account::credits(&self.0.quotas.ledger, &grant).await.map(Some),
+            Endpoint::Key => {
+                return account::key(&self.0.quotas.ledger, &self.0.books, &grant).await.map(Some);
+            }
             Endpoint::Usage => return account::usage(&self.0.quotas.ledger, &grant).await.map(Some),
             Endpoint::Call(protocol) => (protocol, Operation::Infer),
             Endpoint::Count(protocol) => (protocol, Operation::Count),
@@ -441,7 +499,7 @@ impl Gateway {
             ProtocolId::Messages | ProtocolId::Gemini => "Missing API key.",
             ProtocolId::Chat | ProtocolId::Responses => "Missing Bearer token in Authorization header.",
         };
-        let grant = self.0.key_table.grant(credential, missing);
+        let grant = self.0.key_table.grant(credential, missing, info.client);
         if grant.is_err() {
             info.key_hint = credential.and_then(auth::key_hint);
         }
@@ -560,13 +618,13 @@ impl ProxyHttp for Gateway {
         // A call that has ended is not changed by this.
         ctx.billing.break_off(&ctx.request.snapshot.catalog, &ctx.attempts);
         ctx.attempts.end();
-        let client = session.client_addr().and_then(|address| address.as_inet()).map(SocketAddr::ip);
         let listener = session.server_addr().and_then(|address| address.as_inet());
         let connection = ConnectionInfo {
-            client: self.0.access.client(client),
+            client: self.0.access.client(ctx.request.client),
             listener: listener.and_then(|address| self.0.listeners.name(*address)),
         };
-        ctx.record(session.req_header(), connection, &self.0.access);
+        self.0.path_advice.note(&ctx.request, session.req_header().uri.path());
+        ctx.record(session.req_header(), connection, &self.0.access, &self.0.recent);
     }
 
     /// Suppresses Pingora's error log. The access line has the same facts, without the client's path and headers.

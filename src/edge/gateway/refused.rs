@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 use jiff::Timestamp;
 use pingora::http::ResponseHeader;
 
@@ -11,6 +11,7 @@ use crate::edge::call::endpoint::{self, Endpoint};
 use crate::edge::call::record::{cut, version_name};
 use crate::edge::call::request_info;
 use crate::edge::request::cors;
+use crate::edge::request::headers::CREDENTIALS;
 use crate::edge::respond::answer::{self, JSON};
 use crate::edge::wire::served::put_answer;
 use crate::failure::{Failure, Kind};
@@ -126,11 +127,8 @@ impl<'h> Refused<'h> {
 /// # Errors
 /// Returns 400 if it has.
 pub(in crate::edge) fn check_credentials(headers: &HeaderMap) -> Result<(), Failure> {
-    let repeated = |name: &&str| headers.get_all(*name).iter().nth(1).is_some();
+    let repeated = |name: &&HeaderName| headers.get_all(*name).iter().nth(1).is_some();
     let Some(name) = CREDENTIALS.into_iter().find(repeated) else { return Ok(()) };
     let message = format!("There is more than one '{name}' header: send one.");
     Err(Failure::new(Kind::BadRequest, message).with_code("invalid_http"))
 }
-
-/// The headers that hold a credential.
-const CREDENTIALS: [&str; 4] = ["authorization", "x-api-key", "api-key", "x-goog-api-key"];

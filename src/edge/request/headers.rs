@@ -25,34 +25,34 @@ use crate::provider::{Auth, Provider};
 /// Returns the credential of a request. The endpoint's own header comes first, and another one counts only if that
 /// is absent or empty. A credential in the query is ignored.
 pub(in crate::edge) fn credential(headers: &HeaderMap, protocol: Option<ProtocolId>) -> Option<&str> {
-    let text = |name: &str| headers.get(name).map(|value| value.to_str().map_or(MALFORMED, str::trim));
-    let named = |name: &str| text(name).filter(|text| !text.is_empty());
+    let text = |name: &HeaderName| headers.get(name).map(|value| value.to_str().map_or(MALFORMED, str::trim));
+    let named = |name: &HeaderName| text(name).filter(|text| !text.is_empty());
     // A scheme without a token counts as an empty header.
     // Any other scheme is a credential all the same, only not a valid one.
     let token = |text| bearer_token(text).unwrap_or(MALFORMED);
-    let bearer = || named("authorization").filter(|text| !text.eq_ignore_ascii_case("bearer")).map(token);
+    let bearer =
+        || named(&header::AUTHORIZATION).filter(|text| !text.eq_ignore_ascii_case("bearer")).map(token);
     match protocol {
         Some(ProtocolId::Chat | ProtocolId::Responses) => {
-            bearer().or_else(|| named("x-api-key")).or_else(|| named("api-key"))
+            bearer().or_else(|| named(&X_API_KEY)).or_else(|| named(&API_KEY))
         }
-        Some(ProtocolId::Gemini) => named("x-goog-api-key")
-            .or_else(bearer)
-            .or_else(|| named("x-api-key"))
-            .or_else(|| named("api-key")),
-        Some(ProtocolId::Messages) | None => named("x-api-key").or_else(bearer),
+        Some(ProtocolId::Gemini) => {
+            named(&X_GOOG_API_KEY).or_else(bearer).or_else(|| named(&X_API_KEY)).or_else(|| named(&API_KEY))
+        }
+        Some(ProtocolId::Messages) | None => named(&X_API_KEY).or_else(bearer),
     }
 }
 
 /// Whether a request on a shared endpoint comes from an Anthropic client.
 pub(in crate::edge) fn is_anthropic(headers: &HeaderMap) -> bool {
-    let key = headers.get("x-api-key").is_some_and(|value| !value.is_empty());
-    key || headers.contains_key("anthropic-version")
+    let key = headers.get(&X_API_KEY).is_some_and(|value| !value.is_empty());
+    key || headers.contains_key(&ANTHROPIC_VERSION)
 }
 
 /// Whether a request comes from one of Google's clients, by its path or, on an endpoint that others use too, by its key.
 pub(in crate::edge) fn is_google(request: &RequestHeader) -> bool {
     let path = request.uri.path();
-    let has_key = request.headers.get("x-goog-api-key").is_some_and(|value| !value.is_empty());
+    let has_key = request.headers.get(&X_GOOG_API_KEY).is_some_and(|value| !value.is_empty());
     gemini_path::is_preview(path) || has_key && path.starts_with("/v1/models")
 }
 
@@ -64,7 +64,7 @@ pub(in crate::edge) fn has_key_in_query(request: &RequestHeader) -> bool {
 
 /// Whether the client prefers a refusal to a loss.
 pub(in crate::edge) fn is_strict(headers: &HeaderMap) -> bool {
-    headers.get("x-crossmodel-strict").is_some_and(|value| matches!(value.as_bytes(), b"1" | b"true"))
+    headers.get(&STRICT).is_some_and(|value| matches!(value.as_bytes(), b"1" | b"true"))
 }
 
 /// Returns the session, a text that the calls of one conversation have in common, if the client sends one.
@@ -112,13 +112,13 @@ pub(in crate::edge) fn to_provider(
             head.append_header(name.clone(), value.clone())?;
         }
     }
-    if let Some(value) = client.headers.get(IDEMPOTENCY_KEY) {
+    if let Some(value) = client.headers.get(&IDEMPOTENCY_KEY) {
         let tenants = &request.snapshot.tenants;
         if let Some(value) = tenants.idempotency_key(request.grant.as_ref(), value.as_bytes()) {
-            head.insert_header(IDEMPOTENCY_KEY, value)?;
+            head.insert_header(&IDEMPOTENCY_KEY, value)?;
         }
     }
-    let id = if protocol.is_anthropic() { "request-id" } else { "x-request-id" };
+    let id = if protocol.is_anthropic() { &REQUEST_ID } else { &X_REQUEST_ID };
     if let Some(value) = client.headers.get(id).filter(|value| is_id(value)) {
         head.insert_header(id, value.clone())?;
     }
@@ -282,18 +282,18 @@ pub(in crate::edge) fn identify(head: &mut ResponseHeader, identity: Identity<'_
     if let Some(origin) = &request.origin {
         cors::allow(head, origin);
     }
-    let mut put = |name: HeaderName, value: &str| {
+    let mut put = |name: &'static str, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {
             let _ = head.insert_header(name, value);
         }
     };
-    put(HeaderName::from_static("request-id"), &request.id);
-    put(HeaderName::from_static("x-request-id"), &request.id);
+    put("request-id", &request.id);
+    put("x-request-id", &request.id);
     if let Some(call) = &attempts.call {
-        put(HeaderName::from_static("x-crossmodel-model"), &call.found.id);
+        put("x-crossmodel-model", &call.found.id);
     }
     if attempts.answer.estimated {
-        put(HeaderName::from_static("x-crossmodel-estimated"), "true");
+        put("x-crossmodel-estimated", "true");
     }
     let dropped = attempts.call.as_ref().and_then(|call| call.dropped.as_deref());
     match (dropped, &*request.tags.dropped) {
@@ -309,7 +309,7 @@ pub(in crate::edge) fn identify(head: &mut ResponseHeader, identity: Identity<'_
         let _ = head.insert_header(name.clone(), value.clone());
     }
     if let Some(id) = &attempts.answer.upstream_id {
-        let _ = head.insert_header(HeaderName::from_static("x-upstream-request-id"), id.clone());
+        let _ = head.insert_header("x-upstream-request-id", id.clone());
     }
 }
 
@@ -351,7 +351,7 @@ fn duration(seconds: u64) -> String {
 
 /// Returns the id under which the provider knows the request, if it has the form of an id.
 pub(in crate::edge) fn upstream_id(upstream: &HeaderMap) -> Option<HeaderValue> {
-    let id = upstream.get("x-request-id").or_else(|| upstream.get("request-id"))?;
+    let id = upstream.get(&X_REQUEST_ID).or_else(|| upstream.get(&REQUEST_ID))?;
     is_upstream_id(id.as_bytes()).then(|| id.clone())
 }
 
@@ -368,10 +368,10 @@ pub(in crate::edge) fn returned<'h>(
     client_model: &'h str,
 ) -> impl Iterator<Item = (HeaderName, HeaderValue)> + 'h {
     RETURNED.iter().filter_map(move |name| {
-        let value = upstream.get(*name).filter(|value| value.len() <= MAX_RETURNED_HEADER_BYTES)?;
+        let value = upstream.get(name).filter(|value| value.len() <= MAX_RETURNED_HEADER_BYTES)?;
         let own = value.as_bytes() == upstream_model.as_bytes();
         let value = if own { HeaderValue::from_str(client_model).ok()? } else { value.clone() };
-        Some((HeaderName::from_static(name), value))
+        Some((name.clone(), value))
     })
 }
 
@@ -383,6 +383,21 @@ pub(in crate::edge) fn should_retry(upstream: &HeaderMap) -> Option<bool> {
         _ => None,
     }
 }
+
+static X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+static API_KEY: HeaderName = HeaderName::from_static("api-key");
+static X_GOOG_API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
+
+/// The headers that hold a credential.
+pub(in crate::edge) static CREDENTIALS: [&HeaderName; 4] =
+    [&header::AUTHORIZATION, &X_API_KEY, &API_KEY, &X_GOOG_API_KEY];
+
+static ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
+static REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
+static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The header by which a client asks for a refusal instead of a loss.
+static STRICT: HeaderName = HeaderName::from_static("x-crossmodel-strict");
 
 /// Stands for a credential of an unknown form. It is never a valid key.
 const MALFORMED: &str = "?";
@@ -399,7 +414,7 @@ const ID_LENGTH: usize = 128;
 
 /// The header by which a provider may store an answer and return it again. All accounts share the provider's
 /// account, so the value is replaced by one that is unique to the gateway's account.
-const IDEMPOTENCY_KEY: &str = "idempotency-key";
+static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// The header that tells that the client runs in a browser.
 const BROWSER_ACCESS: &str = "anthropic-dangerous-direct-browser-access";
@@ -444,7 +459,12 @@ const SESSION: &[&str] = &[
 /// Headers of a provider's answer that go on to the client in a relay. Coding clients send the first one back with
 /// the next request of a turn; the others say facts of the model. All others are dropped: among them are limits,
 /// which are those of the provider's account.
-const RETURNED: &[&str] = &["x-codex-turn-state", "x-reasoning-included", "x-models-etag", "openai-model"];
+static RETURNED: [HeaderName; 4] = [
+    HeaderName::from_static("x-codex-turn-state"),
+    HeaderName::from_static("x-reasoning-included"),
+    HeaderName::from_static("x-models-etag"),
+    HeaderName::from_static("openai-model"),
+];
 
 /// The longest value, in bytes, of a header that goes on to the client. A chosen value: heads of 8 KiB pass common
 /// servers.
@@ -453,7 +473,7 @@ const MAX_RETURNED_HEADER_BYTES: usize = 4096;
 const FORWARDED_PREFIXES: &[&str] = &["x-codex-", "x-stainless-"];
 
 /// The header that tells clients what of their request was left out or changed.
-const DROPPED: HeaderName = HeaderName::from_static("x-crossmodel-dropped");
+const DROPPED: &str = "x-crossmodel-dropped";
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,7 @@
 //! From the client's head to the body that is sent.
 
 pub(in crate::edge) mod body;
+pub(in crate::edge) mod client_address;
 pub(in crate::edge) mod cors;
 pub(in crate::edge) mod decode;
 pub(in crate::edge) mod failover;

@@ -24,12 +24,12 @@ use crate::edge::call::outcome::Outcome;
 use crate::edge::call::request_info::RequestInfo;
 use crate::edge::request::headers::Identity;
 use crate::edge::respond::answer;
+use crate::edge::respond::answer_body::AnswerBody;
 use crate::edge::respond::burst::Burst;
 use crate::edge::respond::ending::Ending;
 use crate::edge::respond::phase::Phase;
 use crate::edge::respond::reply;
-use crate::edge::respond::response_stream::{Parts, ResponseStream};
-use crate::edge::upstream::connection::Connection;
+use crate::edge::respond::response_stream::{Parts, ResponseStream, StreamStage};
 use crate::edge::upstream::transport::provider_failure;
 use crate::failure::Failure;
 
@@ -113,22 +113,22 @@ impl Delivery<'_> {
             Err(Abort::Failed(failure)) if self.speaks() => self.fail(session, failure).await?,
             Err(abort) => return Err(abort),
         }
-        Ok(self.response.is_whole())
+        Ok(self.response.stage() == StreamStage::Whole)
     }
 
     /// Relays a provider's stream as it arrives. Parts that arrive together are sent together: the client is
     /// written to as soon as the next read from the provider would have to wait. In a [`Burst`], the next read is put off.
     pub(in crate::edge) async fn relay(
         &mut self,
-        provider: &mut Connection,
+        answer: &mut AnswerBody,
         session: &mut Session,
     ) -> Result<()> {
         // Pingora would set a timer for each part.
-        provider.set_read_timeout(None);
+        answer.provider.set_read_timeout(None);
         let mut clock = pin!(sleep_until(self.wake()));
         let mut arrivals = Arrivals::default();
         loop {
-            let mut read = pin!(provider.read_response_body());
+            let mut read = pin!(answer.read());
             let arrived = match poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx))).await {
                 Poll::Ready(arrived) if arrivals.size < GATHER => arrived,
                 early => {
@@ -219,7 +219,7 @@ impl Delivery<'_> {
             self.hold_kept()?;
             self.note_ending();
         }
-        Ok(self.response.is_whole())
+        Ok(self.response.stage() == StreamStage::Whole)
     }
 
     /// Checks that the provider has not refused to answer, as long as the client has nothing.
@@ -246,10 +246,10 @@ impl Delivery<'_> {
 
     /// Notes how far the provider has told of the end of its stream.
     fn note_ending(&mut self) {
-        if self.response.is_over() {
-            self.ending.close(Instant::now());
-        } else if self.response.has_finished() {
-            self.ending.finish(self.response.size(), Instant::now());
+        match self.response.stage() {
+            StreamStage::Over | StreamStage::Whole => self.ending.close(Instant::now()),
+            StreamStage::Finished => self.ending.finish(self.response.size(), Instant::now()),
+            StreamStage::Open | StreamStage::Reported => {}
         }
     }
 
@@ -372,7 +372,7 @@ impl Delivery<'_> {
             tasks.push(HttpTask::Body(Some(bytes), false));
         }
         self.billing.deliver(self.response.delivered());
-        if self.response.is_over() {
+        if self.response.stage().is_over() {
             self.attempts.answer.usage = self.response.usage();
             self.attempts.note_served(self.response.served());
             self.settle();
@@ -388,7 +388,7 @@ impl Delivery<'_> {
 
     /// Writes the rest of a complete answer.
     async fn finish(&mut self, session: &mut Session) -> Result<()> {
-        if self.response.is_reported() {
+        if self.response.stage() == StreamStage::Reported {
             self.fail_as_told();
         } else {
             self.settle();

@@ -31,6 +31,7 @@ use crate::edge::call::outcome::Outcome;
 use crate::edge::request::failover;
 use crate::edge::request::headers::Identity;
 use crate::edge::respond::answer;
+use crate::edge::respond::answer_body::AnswerBody;
 use crate::edge::respond::burst::Burst;
 use crate::edge::respond::delivery::{Delivery, Silence, client_write, send_tasks};
 use crate::edge::respond::early;
@@ -110,14 +111,15 @@ impl<P: Proxy> Driver<'_, P> {
         }
         let infers = call.infers();
         let upstream = Arc::clone(&call.upstream);
-        let (mut provider, peer) = self.open(&upstream, session, ctx, guard).await?;
+        let (provider, peer) = self.open(&upstream, session, ctx, guard).await?;
         let head = self.head(&provider, session, ctx).await?;
         if head.status == 200 && infers {
             ctx.attempts.call()?.note_answering();
         }
+        let mut answer = AnswerBody::new(provider, head.encoding)?;
         let limit = ctx.request.snapshot.limits.reply_bytes;
         if let (Some((client, estimate)), false, 404 | 405 | 501) = (bridged, infers, head.status) {
-            provider.give_up();
+            answer.provider.give_up();
             return counted(session, ctx, client, estimate).await;
         }
         if head.status != 200 {
@@ -125,29 +127,28 @@ impl<P: Proxy> Driver<'_, P> {
             // The status alone may be enough to try the next target.
             let has_to_be_read = guard.is_draining() || ctx.attempts.call()?.may_lack_endpoint(head.status);
             if !has_to_be_read && head.refusal().is_some_and(|failure| next_target(ctx, &failure)) {
-                self.leave(provider, &upstream, &peer).await;
+                self.leave(answer, &upstream, &peer).await;
                 return Ok(Served::Elsewhere);
             }
         }
         let relays = head.flows() && ctx.attempts.call()?.form.is_stream();
         if head.status != 200 || !infers || !relays && bridged.is_none() {
-            let body = read_whole(&mut provider, session, &mut ctx.attempts, guard, limit).await;
+            let body = read_whole(&mut answer, session, &mut ctx.attempts, guard, limit).await;
             let body = body.map_err(|abort| if head.status == 200 { abort } else { abort.without_cost() });
             let body = body.inspect_err(|abort| note_abort(&mut ctx.attempts, &head, abort))?;
-            self.connector.release(provider, &upstream, &peer);
+            self.connector.release(answer.provider, &upstream, &peer);
             return self.answered(session, ctx, guard, &head, body).await;
         }
         let mut delivery = delivery(ctx, guard)?;
         let result = match head.flows() {
-            true => delivery.relay(&mut provider, session).await,
-            false => match read_whole(&mut provider, session, delivery.attempts, delivery.guard, limit).await
-            {
+            true => delivery.relay(&mut answer, session).await,
+            false => match read_whole(&mut answer, session, delivery.attempts, delivery.guard, limit).await {
                 Ok(body) => delivery.replay(&body),
                 Err(abort) => Err(abort),
             },
         };
         if delivery.end(result, session).await? {
-            self.leave(provider, &upstream, &peer).await;
+            self.leave(answer, &upstream, &peer).await;
         }
         Ok(Served::Answered)
     }
@@ -305,10 +306,10 @@ impl<P: Proxy> Driver<'_, P> {
     }
 
     /// Keeps the connection if the rest of the provider's answer, after the last part that matters, ends soon.
-    async fn leave(&self, mut provider: Connection, upstream: &Upstream, peer: &HttpPeer) {
-        let rest = async { while let Ok(Some(_)) = provider.read_response_body().await {} };
+    async fn leave(&self, mut answer: AnswerBody, upstream: &Upstream, peer: &HttpPeer) {
+        let rest = async { while let Ok(Some(_)) = answer.provider.read_response_body().await {} };
         let _ = timeout(DRAIN, rest).await;
-        self.connector.release(provider, upstream, peer);
+        self.connector.release(answer.provider, upstream, peer);
     }
 }
 
@@ -459,7 +460,7 @@ async fn write_stream(
 
 /// Reads a body that is not a stream.
 async fn read_whole(
-    provider: &mut Connection,
+    answer: &mut AnswerBody,
     session: &mut Session,
     attempts: &mut Attempts,
     guard: &mut CallGuard,
@@ -469,7 +470,7 @@ async fn read_whole(
     loop {
         let part = tokio::select! {
             biased;
-            part = provider.read_response_body() => part.map_err(failed)?,
+            part = answer.read() => part.map_err(failed)?,
             abort = guard.ends(session) => return Err(abort),
         };
         let Some(part) = part else { return Ok(joined(parts, size)) };

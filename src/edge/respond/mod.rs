@@ -2,6 +2,7 @@
 
 pub(in crate::edge) mod account;
 pub(in crate::edge) mod answer;
+mod answer_body;
 pub(in crate::edge) mod burst;
 pub(in crate::edge) mod delivery;
 pub(in crate::edge) mod driver;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Version, header};
+use http::{HeaderName, HeaderValue, StatusCode, Version, header};
 use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
 
@@ -16,6 +16,7 @@ use crate::edge::call::attempts::Attempts;
 use crate::edge::call::outcome::Outcome;
 use crate::edge::call::request_info::RequestInfo;
 use crate::edge::call::target::{Bridged, Call};
+use crate::edge::request::decode::ContentEncoding;
 use crate::edge::request::headers::{self, Identity};
 use crate::edge::request::plan;
 use crate::edge::request::retry_after;
@@ -32,21 +33,24 @@ pub(in crate::edge) struct Head {
     should_retry: Option<bool>,
     /// The form of its body.
     form: Form,
-    /// Whether the body can be read at all. Providers are asked for uncompressed bodies; one that is compressed
-    /// all the same counts as empty.
+    /// The encoding of its body. Providers are asked for none, but not all of them listen.
+    pub(in crate::edge) encoding: Option<ContentEncoding>,
+    /// Whether the body can be read at all. One whose encoding is unknown counts as empty.
     readable: bool,
 }
 
 impl Head {
     pub(in crate::edge) fn of(head: &ResponseHeader) -> Self {
-        let readable =
-            head.headers.get(header::CONTENT_ENCODING).is_none_or(|encoding| encoding == "identity");
+        let encoding = ContentEncoding::of(&head.headers);
+        // What it says of another attempt matters if it is a failure.
+        let failed = Some(&head.headers).filter(|_| head.status != StatusCode::OK);
         Self {
             status: head.status.as_u16(),
-            retry_after: retry_after::seconds(&head.headers, SystemTime::now()),
-            should_retry: headers::should_retry(&head.headers),
+            retry_after: failed.and_then(|headers| retry_after::seconds(headers, SystemTime::now())),
+            should_retry: failed.and_then(headers::should_retry),
             form: Form::of_stream(is_event_stream(head)),
-            readable,
+            readable: encoding.is_ok(),
+            encoding: encoding.unwrap_or_default(),
         }
     }
 

@@ -23,6 +23,28 @@ pub(in crate::edge) enum ResponseStream {
     Relayed(Box<Relayed>),
 }
 
+/// The stage of a provider's answer, by what it has told of its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::edge) enum StreamStage {
+    /// Anything may follow.
+    Open,
+    /// The answer has reported why it ends, so that only its token counts and its end may follow.
+    Finished,
+    /// The last event has arrived. The answer has to be charged before the end of this event is passed on.
+    Over,
+    /// The answer is complete, and nothing that may follow matters.
+    Whole,
+    /// The provider itself has told the client of a failure, in a stream that has ended.
+    Reported,
+}
+
+impl StreamStage {
+    /// Whether all of the answer has arrived.
+    pub(in crate::edge) fn is_over(self) -> bool {
+        matches!(self, Self::Over | Self::Whole)
+    }
+}
+
 /// A stream that is relayed.
 pub(in crate::edge) struct Relayed {
     stream: relay::Stream,
@@ -70,6 +92,17 @@ impl Relayed {
         let out = self.stream.push(chunk)?;
         self.ready.add(out);
         Ok(())
+    }
+
+    fn stage(&self) -> StreamStage {
+        match &self.end {
+            // The bytes that follow the last event are passed on, too.
+            Some(End::Whole) => StreamStage::Whole,
+            Some(End::Reported) => StreamStage::Reported,
+            Some(End::Broken(_)) | None if self.stream.is_over() => StreamStage::Over,
+            Some(End::Broken(_)) | None if self.stream.has_finished() => StreamStage::Finished,
+            Some(End::Broken(_)) | None => StreamStage::Open,
+        }
     }
 
     fn end(&mut self) -> &End {
@@ -309,11 +342,13 @@ impl ResponseStream {
         }
     }
 
-    /// Whether the answer has reported why it ends, so that only its token counts and its end may follow.
-    pub(in crate::edge) fn has_finished(&self) -> bool {
+    /// Returns the stage of the answer.
+    pub(in crate::edge) fn stage(&self) -> StreamStage {
         match self {
-            Self::Bridged { bridge, .. } => bridge.has_finished(),
-            Self::Relayed(relayed) => relayed.stream.has_finished(),
+            Self::Bridged { bridge, .. } if bridge.is_whole() => StreamStage::Whole,
+            Self::Bridged { bridge, .. } if bridge.has_finished() => StreamStage::Finished,
+            Self::Bridged { .. } => StreamStage::Open,
+            Self::Relayed(relayed) => relayed.stage(),
         }
     }
 
@@ -323,29 +358,6 @@ impl ResponseStream {
             Self::Bridged { bridge, .. } => bridge.delivered(),
             Self::Relayed(relayed) => relayed.stream.events(),
         }
-    }
-
-    /// Whether the answer is complete, and nothing that may follow matters.
-    pub(in crate::edge) fn is_whole(&self) -> bool {
-        match self {
-            Self::Bridged { bridge, .. } => bridge.is_whole(),
-            // The bytes that follow the last event are passed on, too.
-            Self::Relayed(relayed) => relayed.end == Some(End::Whole),
-        }
-    }
-
-    /// Whether the last event of the answer has arrived. The answer has to be charged before the end of this event
-    /// is passed on.
-    pub(in crate::edge) fn is_over(&self) -> bool {
-        match self {
-            Self::Bridged { bridge, .. } => bridge.is_whole(),
-            Self::Relayed(relayed) => relayed.stream.is_over(),
-        }
-    }
-
-    /// Whether the provider itself has told the client of a failure, in a stream that has ended.
-    pub(in crate::edge) fn is_reported(&self) -> bool {
-        matches!(self, Self::Relayed(relayed) if relayed.end == Some(End::Reported))
     }
 }
 

@@ -10,13 +10,14 @@ use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
 use tokio::time::MissedTickBehavior;
 
+use crate::admin::OperationResult;
 use crate::admin::api::Answer;
-use crate::auth;
 use crate::config;
 use crate::console::{self, AccessDenied, AdminGuard, AdminResource, Asset, Console, Query};
 use crate::edge::gateway::Gateway;
 use crate::edge::server::api::{self, AdminApi};
 use crate::edge::server::running::RunningGateway;
+use crate::observe::AdminAuthFailure;
 
 /// The application behind the admin listener.
 #[derive(Debug)]
@@ -24,6 +25,7 @@ pub(in crate::edge) struct Admin {
     gateway: Gateway,
     guard: AdminGuard,
     console: Arc<Console>,
+    view: Arc<RunningGateway>,
     api: AdminApi,
 }
 
@@ -32,6 +34,7 @@ pub(in crate::edge) struct Admin {
 pub(in crate::edge) struct Sampler {
     gateway: Gateway,
     console: Arc<Console>,
+    view: Arc<RunningGateway>,
 }
 
 impl Admin {
@@ -42,18 +45,23 @@ impl Admin {
     pub(in crate::edge) fn new(
         gateway: Gateway,
         settings: &config::AdminListener,
-        view: RunningGateway,
-    ) -> Result<Self, auth::StoreError> {
+        view: Arc<RunningGateway>,
+        api: &AdminApi,
+    ) -> OperationResult<Self> {
         let is_loopback = settings.is_loopback();
-        let guard = AdminGuard::new(settings.token.clone(), is_loopback, settings.names());
+        let guard = AdminGuard::new(settings.token.is_some(), is_loopback, settings.names());
         let console = Arc::new(Console::open(view.data())?);
-        let api = AdminApi::new(view, is_loopback || settings.plaintext);
-        Ok(Self { gateway, guard, console, api })
+        let api = api.served(is_loopback || settings.plaintext || settings.tls.is_some());
+        Ok(Self { gateway, guard, console, view, api })
     }
 
     /// Returns the task that has to run besides it.
     pub(in crate::edge) fn sampler(&self) -> Sampler {
-        Sampler { gateway: self.gateway.clone(), console: Arc::clone(&self.console) }
+        Sampler {
+            gateway: self.gateway.clone(),
+            console: Arc::clone(&self.console),
+            view: Arc::clone(&self.view),
+        }
     }
 
     /// Returns the figures of the console, with the store's if they arrive in time.
@@ -73,7 +81,8 @@ impl ServeHttp for Admin {
         if let Some(path) = api::path(request.uri.path()) {
             let path = path.to_owned();
             let is_known = self.guard.is_known_name(field(request, header::HOST));
-            return answer_api(self.api.serve(session, path, is_known).await);
+            let peer = api::network_peer(session, is_known);
+            return answer_api(self.api.serve(session, path, peer).await);
         }
         if request.method != http::Method::GET {
             return answer(405, TEXT, b"only GET\n".to_vec());
@@ -88,9 +97,13 @@ impl ServeHttp for Admin {
             _ => return answer(404, TEXT, b"there are /, /metrics, /healthz and /readyz\n".to_vec()),
         };
         let authorization = field(request, header::AUTHORIZATION);
-        if let Err(refusal) = self.guard.admit(what, field(request, header::HOST), authorization)
+        let (host, operators) = (field(request, header::HOST), self.gateway.operators());
+        if let Err(refusal) = self.guard.admit(what, host, authorization, &operators)
             && !self.api.knows(authorization).await
         {
+            if refusal.status == 401 {
+                self.gateway.note_auth_failure(AdminAuthFailure::of(authorization));
+            }
             return refused(refusal);
         }
         match (what, page) {
@@ -115,9 +128,16 @@ impl Sampler {
         let mut ticks = tokio::time::interval(SAMPLING);
         // After a delay, samples must not be made up for: a burst of them would show something that never was.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut samples = 0_u32;
         loop {
             ticks.tick().await;
             self.gateway.sample(&self.console);
+            // The times of changes are right although nobody asks.
+            self.view.conditions();
+            if samples.is_multiple_of(SAMPLES_PER_MINUTE) {
+                self.view.note_attempts();
+            }
+            samples = samples.wrapping_add(1);
         }
     }
 }
@@ -128,7 +148,7 @@ fn field(request: &RequestHeader, name: HeaderName) -> Option<&str> {
 }
 
 /// Converts an answer of the admin API.
-fn answer_api(from: Answer) -> Response<Vec<u8>> {
+pub(in crate::edge) fn answer_api(from: Answer) -> Response<Vec<u8>> {
     let mut response = answer(from.status, "application/json", from.body);
     let headers = response.headers_mut();
     if from.status == 204 {
@@ -171,6 +191,9 @@ const TEXT: &str = "text/plain; charset=utf-8";
 
 /// The interval between two samples.
 const SAMPLING: Duration = Duration::from_secs(1);
+
+/// The samples of a minute.
+const SAMPLES_PER_MINUTE: u32 = 60;
 
 /// The time that the store may take. The other figures do not wait for it any longer.
 const PATIENCE: Duration = Duration::from_secs(1);

@@ -8,12 +8,12 @@ use pingora::protocols::http::ServerSession;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use crate::admin::api::{Answer, Api, PREFIX, Peer, Request};
+use crate::admin::api::{Answer, Api, GatewayView, PREFIX, Peer, Request};
 use crate::admin::{Code, OperationError};
 use crate::edge::server::running::RunningGateway;
 
-/// The admin API of one gateway.
-#[derive(Debug)]
+/// The admin API of one gateway. It is cheap to clone.
+#[derive(Clone, Debug)]
 pub(in crate::edge) struct AdminApi {
     api: Arc<Api>,
     /// Whether it is served at all.
@@ -28,10 +28,17 @@ pub(in crate::edge) fn path(path: &str) -> Option<&str> {
 }
 
 impl AdminApi {
-    pub(in crate::edge) fn new(view: RunningGateway, is_open: bool) -> Self {
+    /// Makes the API of a gateway.
+    pub(in crate::edge) fn new(view: &Arc<RunningGateway>) -> Self {
         let data = view.data().to_owned();
-        let api = Arc::new(Api::new(&data, Some(Arc::new(view))));
-        Self { api, is_open, places: Arc::new(Semaphore::new(MAX_OPERATIONS)) }
+        let view: Arc<dyn GatewayView> = Arc::<RunningGateway>::clone(view);
+        let api = Arc::new(Api::new(&data, Some(view)));
+        Self { api, is_open: true, places: Arc::new(Semaphore::new(MAX_OPERATIONS)) }
+    }
+
+    /// Returns the same API for a listener at which it is served or not.
+    pub(in crate::edge) fn served(&self, is_open: bool) -> Self {
+        Self { is_open, ..self.clone() }
     }
 
     /// Whether a request has a valid credential.
@@ -42,19 +49,23 @@ impl AdminApi {
         known.await.unwrap_or_default()
     }
 
-    /// Answers a request. `is_known_name` says whether it names the gateway by an address or a local name.
+    /// Answers a request of a peer, which is an error if it is not known.
     pub(in crate::edge) async fn serve(
         &self,
         session: &mut ServerSession,
         path: String,
-        is_known_name: bool,
+        peer: Result<Peer, OperationError>,
     ) -> Answer {
         if !self.is_open {
             let message = "the admin API is off where others can reach the address without TLS: set \
                 `admin.plaintext: allow` if only operators can";
             return Answer::refusal(&OperationError::new(Code::Forbidden, message));
         }
-        let request = match request(session, path, is_known_name).await {
+        let request = match peer {
+            Ok(peer) => request(session, path, peer).await,
+            Err(error) => Err(error),
+        };
+        let request = match request {
             Ok(request) => request,
             Err(error) => return Answer::refusal(&error),
         };
@@ -81,17 +92,25 @@ impl AdminApi {
     }
 }
 
-async fn request(
-    session: &mut ServerSession,
-    path: String,
+/// Returns the program at the other end of a connection. `is_known_name` says whether its request names the gateway by an
+/// address or a local name.
+///
+/// # Errors
+/// Fails if its address is not known.
+pub(in crate::edge) fn network_peer(
+    session: &ServerSession,
     is_known_name: bool,
-) -> Result<Request, OperationError> {
-    let body = timeout(BODY_TIMEOUT, body(session)).await;
-    let slow = |_| OperationError::new(Code::InvalidRequest, "the body took longer than ten seconds");
-    let body = body.map_err(slow)??;
+) -> Result<Peer, OperationError> {
     let address = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
     let unknown = || OperationError::new(Code::Forbidden, "the address of the request is not known");
     let address = address.ok_or_else(unknown)?.to_canonical();
+    Ok(Peer::Network { address, is_local: address.is_loopback() && is_known_name })
+}
+
+async fn request(session: &mut ServerSession, path: String, peer: Peer) -> Result<Request, OperationError> {
+    let body = timeout(BODY_TIMEOUT, body(session)).await;
+    let slow = |_| OperationError::new(Code::InvalidRequest, "the body took longer than ten seconds");
+    let body = body.map_err(slow)??;
     let head = session.req_header();
     let field =
         |name: HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
@@ -104,7 +123,7 @@ async fn request(
         if_match: field(header::IF_MATCH),
         idempotency_key: field(HeaderName::from_static("idempotency-key")),
         body,
-        peer: Peer::Network { address, is_local: address.is_loopback() && is_known_name },
+        peer,
     })
 }
 

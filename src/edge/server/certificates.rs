@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use pingora::listeners::tls::TlsSettings;
 
-use crate::config::{ConfigError, Listener, TlsFiles};
+use crate::config::{AdminListener, ConfigError, Listener, TlsFiles};
 use crate::edge::server::probe::certificate_file_ends;
 
 /// The certificates of all listeners that have one.
@@ -39,9 +39,22 @@ impl Certificates {
         address: &str,
         files: &TlsFiles,
     ) -> Result<TlsSettings, ConfigError> {
-        let failed = |why| ConfigError::plain(format!("the certificate for {address}: {why}"));
-        let (mut settings, in_force) = backend::settings(files).map_err(failed)?;
+        let mut settings = self.settings_for_http1(address, files)?;
         settings.enable_h2();
+        Ok(settings)
+    }
+
+    /// Makes the TLS settings of a listener without HTTP/2.
+    ///
+    /// # Errors
+    /// As [`Self::settings`].
+    pub(in crate::edge) fn settings_for_http1(
+        &mut self,
+        address: &str,
+        files: &TlsFiles,
+    ) -> Result<TlsSettings, ConfigError> {
+        let failed = |why| ConfigError::plain(format!("the certificate for {address}: {why}"));
+        let (settings, in_force) = backend::settings(files).map_err(failed)?;
         self.0.push(Kept { address: address.to_owned(), files: files.clone(), in_force });
         Ok(settings)
     }
@@ -60,10 +73,12 @@ impl Certificates {
     }
 
     /// Takes the names of files from a new configuration, for the listeners that are in both.
-    pub(in crate::edge) fn rename(&mut self, listeners: &[Listener]) {
+    pub(in crate::edge) fn rename(&mut self, listeners: &[Listener], admin: Option<&AdminListener>) {
         for kept in &mut self.0 {
             let same = listeners.iter().find(|listener| listener.address == kept.address);
-            if let Some(files) = same.and_then(|listener| listener.tls.as_ref()) {
+            let admin = admin.filter(|admin| admin.address == kept.address);
+            let files = same.and_then(|listener| listener.tls.as_ref());
+            if let Some(files) = files.or_else(|| admin.and_then(|admin| admin.tls.as_ref())) {
                 kept.files.clone_from(files);
             }
         }

@@ -6,6 +6,8 @@
 pub(in crate::edge) mod admin;
 pub(in crate::edge) mod api;
 pub(in crate::edge) mod certificates;
+pub(in crate::edge) mod conditions;
+pub(in crate::edge) mod control;
 pub(in crate::edge) mod demo;
 pub(in crate::edge) mod handover;
 pub(in crate::edge) mod housekeeping;
@@ -13,8 +15,13 @@ pub(in crate::edge) mod listeners;
 pub(in crate::edge) mod money;
 pub(in crate::edge) mod port_owner;
 pub(in crate::edge) mod probe;
+pub(in crate::edge) mod ranking;
 pub(in crate::edge) mod reload;
+pub(in crate::edge) mod reload_requests;
+pub(in crate::edge) mod remote;
+pub(in crate::edge) mod rests;
 pub(in crate::edge) mod running;
+pub(in crate::edge) mod target_history;
 pub(in crate::edge) mod webhooks;
 
 use std::path::{Path, PathBuf};
@@ -31,7 +38,7 @@ use pingora_runtime::{Runtime, RuntimeBuilder};
 use sd_notify::NotifyState;
 use secrecy::ExposeSecret;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval, sleep, sleep_until, timeout};
 
@@ -43,11 +50,14 @@ use crate::edge::call::shutdown::Shutdown;
 use crate::edge::gateway::Gateway;
 use crate::edge::gateway::connections;
 use crate::edge::server::admin::{Admin, Sampler};
+use crate::edge::server::api::AdminApi;
 use crate::edge::server::certificates::Certificates;
+use crate::edge::server::control::ControlSocket;
 use crate::edge::server::demo::Demo;
 use crate::edge::server::handover::{HandoverSocket, InheritedListeners};
 use crate::edge::server::listeners::{ADMIN_OPTION, LISTEN_OPTION, ListenError, Sockets};
 use crate::edge::server::reload::Reload;
+use crate::edge::server::reload_requests::{ReloadRequest, ReloadRequests};
 use crate::edge::server::running::RunningGateway;
 use crate::edge::server::webhooks::WebhookTask;
 use crate::store;
@@ -65,10 +75,14 @@ struct Life {
     clients: Service<Acceptor>,
     threads: usize,
     admin: Option<(Service<Side<Admin>>, Sampler)>,
+    api: AdminApi,
     demo: Option<(Service<Side<Demo>>, Sockets)>,
     sockets: Sockets,
     reload: Reload,
+    reload_requests: mpsc::Receiver<ReloadRequest>,
     data: PathBuf,
+    /// The first address for clients.
+    address: String,
     door: PathBuf,
     inheritance: Option<InheritedListeners>,
     successor: Option<Command>,
@@ -124,10 +138,16 @@ impl Server {
         let sockets = sockets.map_err(|error| refused(config, &error))?;
         log_others(&config.data, inheritance.is_some());
         let gateway = Gateway::new(config)?;
+        rests::follow_first(&gateway, &config.data)
+            .map_err(|error| ConfigError::plain(format!("data: {error}")))?;
         let mut certificates = Certificates::default();
         let admin = config.admin.as_ref();
-        let view = RunningGateway::new(gateway.clone(), config, file.as_deref());
-        let admin = admin.map(|settings| operators(settings, view, gateway.clone())).transpose()?;
+        let (reloads, reload_requests) = ReloadRequests::new();
+        let view = Arc::new(RunningGateway::new(gateway.clone(), config, file.as_deref(), reloads));
+        let api = AdminApi::new(&view);
+        let admin =
+            admin.map(|settings| operators(settings, (gateway.clone(), view), &api, &mut certificates));
+        let admin = admin.transpose()?;
         // Each process has a built-in provider of its own, which is not handed over.
         let own = Sockets::open(demo.as_deref().into_iter(), Vec::new());
         let own = own.map_err(|error| refused(config, &error))?;
@@ -143,10 +163,13 @@ impl Server {
             clients: clients(config, gateway.clone(), &mut certificates)?,
             threads: config.threads,
             admin,
+            api,
             sockets,
             reload: Reload::new(gateway.clone(), certificates, file, config),
+            reload_requests,
             demo,
             data: config.data.clone(),
+            address: first_address(config).to_owned(),
             door: door(config),
             inheritance,
             successor: None,
@@ -189,25 +212,38 @@ impl Life {
         if let Some((demo, own)) = self.demo.take() {
             services.start(demo, 1, &own.table()?, lasting);
         }
+        // Who is told that the gateway is ready may call it.
+        let clients = services.start(self.clients, self.threads, &table, stopping);
+        self.gateway.note_serving();
         // Operators may look until the last call is over.
         let (stop_admin, admin_stopping) = watch::channel(false);
         let admin = self.admin.take().map(|(admin, sampler)| {
             tokio::spawn(sampler.run());
             services.start(admin, 1, &table, admin_stopping)
         });
+        let (stop_control, control_stopping) = watch::channel(false);
+        let control = ControlSocket::open(&self.data, &self.address)
+            .map(|socket| services.spawn("control", socket.serve(self.api.clone(), control_stopping)));
         tokio::spawn(watch_disk(self.gateway.clone(), self.data.clone()));
         tokio::spawn(housekeeping::run(self.gateway.clone(), self.data.clone()));
         tokio::spawn(money::watch(self.gateway.clone(), self.data.clone()));
         tokio::spawn(WebhookTask::new(self.gateway.clone(), self.data.clone()).run());
+        tokio::spawn(ranking::rank_accounts(self.gateway.clone(), self.data.clone()));
         tokio::spawn(look_after_upstreams(self.gateway.clone()));
-        let clients = services.start(self.clients, self.threads, &table, stopping);
+        tokio::spawn(rests::follow(self.gateway.clone(), self.data.clone()));
         let mut taken = open_door(&self.door, &mut self.inheritance, &self.sockets);
         tell_manager();
         if let Some(inheritance) = self.inheritance.take() {
             log::info!("this process accepts connections now, and the one before it ends");
             inheritance.release();
         }
-        let reason = watch_over(&mut signals, &mut taken, &mut self.reload, &mut self.successor).await;
+        let reason = watch_over(
+            &mut signals,
+            &mut taken,
+            (&mut self.reload, &mut self.reload_requests),
+            &mut self.successor,
+        )
+        .await;
         let timeouts = self.reload.timeouts();
         let drain = Drain { gateway: &self.gateway, shutdown: self.gateway.shutdown(), timeouts };
         self.gateway.note_draining();
@@ -226,6 +262,10 @@ impl Life {
         let _ = stop_admin.send(true);
         if let Some(admin) = admin {
             let _ = admin.await;
+        }
+        let _ = stop_control.send(true);
+        if let Some(control) = control {
+            let _ = control.await;
         }
         services.end();
         Ok(())
@@ -300,6 +340,14 @@ impl Services {
         started
     }
 
+    /// Starts a task in a thread of its own.
+    fn spawn(&mut self, name: &str, task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+        let runtime = RuntimeBuilder::new(1, name).work_steal(false).build();
+        let started = runtime.get_handle().spawn(task);
+        self.0.push(runtime);
+        started
+    }
+
     /// Ends all threads, with everything that still runs in them.
     fn end(self) {
         for runtime in self.0 {
@@ -312,7 +360,7 @@ impl Services {
 async fn watch_over(
     signals: &mut Signals,
     taken: &mut Option<oneshot::Receiver<()>>,
-    reload: &mut Reload,
+    (reload, requests): (&mut Reload, &mut mpsc::Receiver<ReloadRequest>),
     successor: &mut Option<Command>,
 ) -> Reason {
     let mut ticks = interval(WATCH);
@@ -333,6 +381,7 @@ async fn watch_over(
             _ = signals.hangup.recv() => reload.now(),
             _ = signals.upgrade.recv() => start(successor.as_mut()),
             () = taken_over => return Reason::TakenOver,
+            Some(request) = requests.recv() => request.answer(reload.on_request()),
             _ = ticks.tick() => reload.tick(),
         }
     }
@@ -386,8 +435,12 @@ fn log_others(folder: &Path, is_upgrade: bool) {
 
 /// Returns the path of the door for a configuration.
 fn door(config: &Config) -> PathBuf {
-    let address = config.listeners.first().map_or("", |listener| listener.address.as_str());
-    HandoverSocket::path(&config.data, address)
+    HandoverSocket::path(&config.data, first_address(config))
+}
+
+/// Returns the first address for clients, which tells this gateway from others on the same folder.
+fn first_address(config: &Config) -> &str {
+    config.listeners.first().map_or("", |listener| listener.address.as_str())
 }
 
 /// Tells systemd, if it has started this process, that it is ready, and that it is the main process.
@@ -463,7 +516,7 @@ async fn watch_disk(gateway: Gateway, data: PathBuf) {
         let folder = data.clone();
         let free = tokio::task::spawn_blocking(move || rustix::fs::statvfs(&folder)).await;
         if let Ok(Ok(free)) = free {
-            gateway.metrics().process.free(free.f_bavail.saturating_mul(free.f_frsize));
+            gateway.note_free(free.f_bavail.saturating_mul(free.f_frsize));
         }
         sleep(DISK).await;
     }
@@ -496,13 +549,21 @@ fn clients(
 /// Makes the admin listener's service, and the task that takes its samples.
 fn operators(
     settings: &config::AdminListener,
-    view: RunningGateway,
-    gateway: Gateway,
+    (gateway, view): (Gateway, Arc<RunningGateway>),
+    api: &AdminApi,
+    certificates: &mut Certificates,
 ) -> Result<(Service<Side<Admin>>, Sampler), ConfigError> {
-    let admin = Admin::new(gateway, settings, view).map_err(|e| ConfigError::plain(format!("data: {e}")))?;
+    let admin =
+        Admin::new(gateway, settings, view, api).map_err(|e| ConfigError::plain(format!("data: {e}")))?;
     let sampler = admin.sampler();
     let mut service = Service::new("admin".to_owned(), Side::new(admin, connections::OPERATORS));
-    service.add_tcp(&settings.address);
+    match &settings.tls {
+        None => service.add_tcp(&settings.address),
+        Some(files) => {
+            let tls = certificates.settings_for_http1(&settings.address, files)?;
+            service.add_tls_with_settings(&settings.address, None, tls);
+        }
+    }
     Ok((service, sampler))
 }
 

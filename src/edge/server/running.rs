@@ -5,14 +5,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use parking_lot::Mutex;
-
-use crate::admin::api::GatewayView;
-use crate::admin::model::{Condition, ConditionStatus, Instance, Model, ModelTarget, Moment, Status};
+use crate::admin::api::{GatewayView, KeyCalls};
+use crate::admin::model::{Condition, Instance, Model, ModelTarget, Moment, Status, Target};
+use crate::admin::{Code, OperationError, OperationResult};
 use crate::auth::{OperatorToken, RateLimits};
-use crate::config::Config;
+use crate::config::{Config, ConfigStatus};
 use crate::edge::gateway::Gateway;
-use crate::route::{self, Catalog};
+use crate::edge::server::conditions::Conditions;
+use crate::edge::server::reload_requests::{ReloadOutcome, ReloadRequests};
+use crate::edge::server::target_history::TargetHistory;
+use crate::observe::{AdminAuthFailure, FailureList};
+use crate::route::{Catalog, TargetRest, TargetSnapshot};
 
 /// A gateway and the facts of its process.
 #[derive(Debug)]
@@ -20,22 +23,30 @@ pub(in crate::edge) struct RunningGateway {
     gateway: Gateway,
     data: PathBuf,
     config: Option<PathBuf>,
+    reloads: ReloadRequests,
     started: Instant,
     started_at: Moment,
-    /// Whether each condition held when it was last asked for, and since when.
-    transitions: Mutex<HashMap<&'static str, (bool, Moment)>>,
+    conditions: Conditions,
+    history: TargetHistory,
 }
 
 impl RunningGateway {
-    pub(in crate::edge) fn new(gateway: Gateway, config: &Config, file: Option<&Path>) -> Self {
+    pub(in crate::edge) fn new(
+        gateway: Gateway,
+        config: &Config,
+        file: Option<&Path>,
+        reloads: ReloadRequests,
+    ) -> Self {
         let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         Self {
             gateway,
             data: absolute(&config.data),
             config: file.map(absolute),
+            reloads,
             started: Instant::now(),
             started_at: Moment::now(),
-            transitions: Mutex::default(),
+            conditions: Conditions::default(),
+            history: TargetHistory::default(),
         }
     }
 
@@ -44,19 +55,14 @@ impl RunningGateway {
         &self.data
     }
 
-    fn condition(&self, kind: &'static str, holds: bool, reason: &str, message: String) -> Condition {
-        let mut transitions = self.transitions.lock();
-        let (held, since) = transitions.entry(kind).or_insert((holds, self.started_at));
-        if *held != holds {
-            (*held, *since) = (holds, Moment::now());
-        }
-        Condition {
-            kind: kind.to_owned(),
-            status: if holds { ConditionStatus::True } else { ConditionStatus::False },
-            reason: reason.to_owned(),
-            message,
-            last_transition_time: *since,
-        }
+    /// Notes the attempts at targets so far. It is to be called once a minute.
+    pub(in crate::edge) fn note_attempts(&self) {
+        self.history.add(self.gateway.target_totals());
+    }
+
+    /// Returns the conditions, and notes the times at which they have changed.
+    pub(in crate::edge) fn conditions(&self) -> Vec<Condition> {
+        self.conditions.list(&self.gateway)
     }
 }
 
@@ -79,33 +85,72 @@ impl GatewayView for RunningGateway {
         self.gateway.key_defaults()
     }
 
-    fn status(&self) -> Status {
-        let failing = self.gateway.show(|sources| sources.ledger.is_failing());
-        let unavailable: Vec<_> = self.models().into_iter().filter(|model| !is_available(model)).collect();
-        let named = unavailable.iter().map(|model| model.id.as_str()).take(MAX_NAMED).collect::<Vec<_>>();
-        let targets = match unavailable.is_empty() {
-            true => "each model has an available target".to_owned(),
-            false => format!("no available target: {}", named.join(", ")),
+    fn is_draining(&self) -> bool {
+        self.gateway.is_draining()
+    }
+
+    fn post_usage(&self) -> OperationResult<()> {
+        let unwritten = || OperationError::new(Code::StoreUnavailable, "the store cannot be written now");
+        // The caller is a thread that may wait for the disk.
+        let runtime = tokio::runtime::Handle::try_current().map_err(|_| unwritten())?;
+        runtime.block_on(self.gateway.post_usage()).map_err(|_| unwritten())
+    }
+
+    fn targets(&self) -> Vec<Target> {
+        let recent = self.history.recent(self.gateway.target_totals());
+        let target = |snapshot: TargetSnapshot| {
+            let of = (snapshot.model.clone(), snapshot.provider.clone());
+            Target::new(snapshot, recent.get(&of).copied().unwrap_or_default())
         };
-        let store =
-            if failing { "the store or the journal cannot be written" } else { "the store can be written" };
-        let conditions = vec![
-            self.condition("Ready", true, "Serving", "the gateway answers".to_owned()),
-            self.condition(
-                "StoreWritable",
-                !failing,
-                if failing { "Failing" } else { "Written" },
-                store.to_owned(),
-            ),
-            self.condition(
-                "TargetsAvailable",
-                unavailable.is_empty(),
-                if unavailable.is_empty() { "Available" } else { "NoTarget" },
-                targets,
-            ),
-        ];
+        self.gateway.target_snapshots().into_iter().map(target).collect()
+    }
+
+    fn has_target(&self, target: &str) -> bool {
+        self.gateway.target_snapshots().iter().any(|known| known.id == target)
+    }
+
+    fn obey(&self, orders: HashMap<String, TargetRest>) {
+        self.gateway.obey(orders);
+    }
+
+    fn config(&self) -> Arc<ConfigStatus> {
+        self.gateway.config_status()
+    }
+
+    fn reload(&self) -> OperationResult<(Arc<ConfigStatus>, bool)> {
+        if self.config.is_none() {
+            let message = "the gateway was started without a configuration file";
+            return Err(OperationError::new(Code::Conflict, message));
+        }
+        let answer = self.reloads.ask();
+        let (outcome, status) = answer.ok_or_else(|| {
+            OperationError::new(Code::StoreUnavailable, "the gateway is busy; look at its state later")
+        })?;
+        Ok((status, outcome != ReloadOutcome::Unchanged))
+    }
+
+    fn failures(&self) -> FailureList {
+        self.gateway.recent_failures()
+    }
+
+    fn activity(&self, key: &str) -> KeyCalls {
+        let (used, in_flight) =
+            self.gateway.show(|sources| (sources.limiter.used(key), sources.load.of_key(key).calls));
+        KeyCalls { requests: used.requests, tokens: used.tokens, in_flight: in_flight as u64 }
+    }
+
+    fn note_auth_failure(&self, authorization: Option<&str>, is_blocked: bool) {
+        let reason = if is_blocked { AdminAuthFailure::Blocked } else { AdminAuthFailure::of(authorization) };
+        self.gateway.note_auth_failure(reason);
+    }
+
+    fn note_request(&self, operation: &'static str, status: u16) {
+        self.gateway.note_admin_request(operation, status);
+    }
+
+    fn status(&self) -> Status {
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        Status { version, uptime_seconds: self.started.elapsed().as_secs(), conditions }
+        Status { version, uptime_seconds: self.started.elapsed().as_secs(), conditions: self.conditions() }
     }
 
     fn models(&self) -> Vec<Model> {
@@ -121,23 +166,18 @@ fn models(catalog: &Catalog) -> Vec<Model> {
     let now = Instant::now();
     let models = catalog.entries().iter().map(|entry| {
         let targets = entry.targets.iter().map(|target| {
-            let state = match target.health.worst(now) {
-                route::Condition::Ready => "closed",
-                route::Condition::BackingOff => "backing_off",
-                route::Condition::Open(_) => "open",
-            };
             let provider = target.provider.name.to_string();
-            ModelTarget { id: format!("{}@{provider}", entry.id), provider, state: state.to_owned() }
+            ModelTarget {
+                id: target.health.id().to_string(),
+                provider,
+                state: target.health.view(now).0.state,
+            }
         });
         Model { object: "model".to_owned(), id: entry.id.clone(), targets: targets.collect() }
     });
     let mut models: Vec<_> = models.collect();
     models.sort_by(|a, b| a.id.cmp(&b.id));
     models
-}
-
-fn is_available(model: &Model) -> bool {
-    model.targets.iter().any(|target| target.state != "open")
 }
 
 /// Whether a model, or one that a pattern means, is in the catalog or is an alias.
@@ -151,6 +191,3 @@ fn serves(catalog: &Catalog, model: &str) -> bool {
         ids.any(|id| fits(model, id.trim_end_matches('*')) || fits(id, model.trim_end_matches('*')));
     is_model || catalog.aliases().iter().any(|(alias, _)| fits(alias, model) || fits(model, alias))
 }
-
-/// The most models that a condition names.
-const MAX_NAMED: usize = 10;

@@ -33,7 +33,8 @@ pub(in crate::edge) struct WebhookTask {
     data: PathBuf,
     /// The name of this process among those on the store.
     holder: String,
-    connector: Connector,
+    /// The connections to receivers. They are made with the first delivery: it takes a while to read the trusted authorities.
+    connector: Option<Connector>,
     connection: Option<Connection>,
     gone: GoneWebhooks,
     /// The targets that were out of use at the last look.
@@ -80,7 +81,7 @@ impl WebhookTask {
             gateway,
             data,
             holder: auth::random_id("process_"),
-            connector: Connector::new(Some(ConnectorOptions::new(1))),
+            connector: None,
             connection: None,
             gone: GoneWebhooks::default(),
             out_of_use: HashSet::new(),
@@ -139,7 +140,9 @@ impl WebhookTask {
             if begun.elapsed() > MAX_TURN {
                 break;
             }
-            let answered = timeout(DELIVERY_TIMEOUT, deliver(&self.connector, webhook, &delivery)).await;
+            let connector =
+                self.connector.get_or_insert_with(|| Connector::new(Some(ConnectorOptions::new(1))));
+            let answered = timeout(DELIVERY_TIMEOUT, deliver(connector, webhook, &delivery)).await;
             let late =
                 || DeliveryError::Other(format!("no answer came within {} s", DELIVERY_TIMEOUT.as_secs()));
             let result = answered.unwrap_or_else(|_| Err(late()));

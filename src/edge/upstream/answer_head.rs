@@ -2,8 +2,8 @@
 
 use bytes::{Bytes, BytesMut};
 use http::header::{self, HeaderName, HeaderValue};
-use http::{StatusCode, Version};
-use httparse::{EMPTY_HEADER, ParserConfig, Response, Status};
+use http::{Response, StatusCode, Version};
+use httparse::{EMPTY_HEADER, ParserConfig, Status};
 use memchr::memchr;
 use pingora::http::ResponseHeader;
 use pingora::{Error, ErrorType};
@@ -27,7 +27,7 @@ pub(super) enum End {
 /// Fails if it is no head.
 pub(super) fn read(bytes: &[u8]) -> pingora::Result<Option<(ResponseHeader, usize)>> {
     let mut fields = [EMPTY_HEADER; MAX_FIELDS];
-    let mut answer = Response::new(&mut fields);
+    let mut answer = httparse::Response::new(&mut fields);
     let mut parser = ParserConfig::default();
     parser.allow_spaces_after_header_name_in_responses(true);
     parser.allow_obsolete_multiline_headers_in_responses(true);
@@ -39,8 +39,11 @@ pub(super) fn read(bytes: &[u8]) -> pingora::Result<Option<(ResponseHeader, usiz
     };
     let status = answer.code.and_then(|code| StatusCode::from_u16(code).ok());
     let status = status.ok_or_else(|| invalid("a status"))?;
-    let mut head = ResponseHeader::build_no_case(status, Some(answer.headers.len()))?;
-    head.set_version(if answer.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 });
+    // Pingora would read and copy each name once more.
+    let (mut head, ()) = Response::new(()).into_parts();
+    head.status = status;
+    head.version = if answer.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
+    head.headers.reserve(answer.headers.len());
     // One copy, of which every value is a part.
     let mut copy = BytesMut::from(bytes.get(..length).unwrap_or_default());
     unfold(&mut copy);
@@ -53,9 +56,9 @@ pub(super) fn read(bytes: &[u8]) -> pingora::Result<Option<(ResponseHeader, usiz
             _ => Bytes::copy_from_slice(field.value),
         };
         let value = HeaderValue::from_maybe_shared(value).map_err(|_| invalid("a value"))?;
-        head.append_header(name, value)?;
+        head.headers.try_append(name, value).map_err(|_| invalid("too many headers"))?;
     }
-    Ok(Some((head, length)))
+    Ok(Some((head.into(), length)))
 }
 
 /// The status of the first head in what was read that is not only informational, if it has come to its end.

@@ -7,6 +7,7 @@
 use bytes::Bytes;
 use http::Version;
 use http::header::{HeaderName, HeaderValue};
+use http::request::Parts;
 use memchr::{memchr, memchr_iter};
 use pingora::http::RequestHeader;
 use pingora::protocols::http::authority::validate_request_authority;
@@ -77,12 +78,12 @@ impl<'h> RequestLine<'h> {
             b"HTTP/1.0" => Version::HTTP_10,
             _ => return Err(Malformed("the request line")),
         };
-        let made_of = |part: &'h [u8], allowed: fn(u8) -> bool, what| match std::str::from_utf8(part) {
-            Ok(text) if !text.is_empty() && text.bytes().all(allowed) => Ok(text),
+        let made_of = |part: &'h [u8], allowed: &ByteSet, what| match std::str::from_utf8(part) {
+            Ok(text) if !text.is_empty() && allowed.holds(part) => Ok(text),
             _ => Err(Malformed(what)),
         };
-        let method = made_of(method, is_token, "the method")?;
-        let target = made_of(target, is_uri, "the target")?;
+        let method = made_of(method, &TOKEN, "the method")?;
+        let target = made_of(target, &URI, "the target")?;
         // RFC 9112, 3.2: a path, a URL, or an authority for CONNECT.
         if target.starts_with('/') || target.contains("://") || method == "CONNECT" {
             Ok(Self { method, target, version })
@@ -119,15 +120,15 @@ pub(crate) fn check(head: &[u8]) -> Result<(RequestLine<'_>, Length)> {
     for line in lines.filter(|line| !line.is_empty()) {
         let colon = memchr(b':', line).ok_or(Malformed("a header without a colon"))?;
         let (name, value) = (&line[..colon], trimmed(&line[colon + 1..]));
-        if name.is_empty() || !name.iter().copied().all(is_token) {
+        if name.is_empty() || !TOKEN.holds(name) {
             return Err(Malformed("a header's name"));
         }
-        if !value.iter().copied().all(is_field) {
+        if !is_value(value) {
             return Err(Malformed("a header's value"));
         }
         if name.eq_ignore_ascii_case(b"host") {
             hosts += 1;
-            if !value.iter().copied().all(is_authority) {
+            if !AUTHORITY.holds(value) {
                 return Err(Malformed("the host"));
             }
         } else if name.eq_ignore_ascii_case(b"content-length") {
@@ -163,15 +164,17 @@ pub(crate) fn request(head: &Bytes) -> Result<RequestHeader> {
     let RequestLine { method, target, version } = RequestLine::of(first)?;
     let fields = memchr_iter(b'\n', head).count();
     let request = RequestHeader::build_no_case(method, target.as_bytes(), Some(fields));
-    let mut request = request.map_err(|_| Malformed("the target"))?;
-    request.set_version(version);
+    // Pingora would read and copy each name once more.
+    let mut parts = Parts::from(request.map_err(|_| Malformed("the target"))?);
+    parts.version = version;
     for line in lines.filter(|line| !line.is_empty()) {
         let colon = memchr(b':', line).ok_or(Malformed("a header without a colon"))?;
         let name = HeaderName::from_bytes(&line[..colon]).map_err(|_| Malformed("a header's name"))?;
         let value = HeaderValue::from_maybe_shared(head.slice_ref(trimmed(&line[colon + 1..])));
         let value = value.map_err(|_| Malformed("a header's value"))?;
-        request.append_header(name, value).map_err(|_| Malformed("the headers"))?;
+        parts.headers.try_append(name, value).map_err(|_| Malformed("the headers"))?;
     }
+    let request = RequestHeader::from(parts);
     validate_request_authority(&request).map_err(|_| Malformed("the host"))?;
     Ok(request)
 }
@@ -184,19 +187,45 @@ fn trimmed(mut value: &[u8]) -> &[u8] {
     value
 }
 
-/// Whether a byte may be in a token (RFC 9110, 5.6.2).
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+/// Bytes that are allowed at one place, as a table: every byte of every head is looked up.
+struct ByteSet([bool; 256]);
+
+impl ByteSet {
+    /// Letters, digits and these.
+    const fn alphanumeric_or(others: &[u8]) -> Self {
+        let mut set = [false; 256];
+        let mut byte: u8 = 0;
+        while byte < 128 {
+            set[byte as usize] = byte.is_ascii_alphanumeric();
+            byte += 1;
+        }
+        let mut at = 0;
+        while at < others.len() {
+            set[others[at] as usize] = true;
+            at += 1;
+        }
+        Self(set)
+    }
+
+    /// Whether all of these are allowed.
+    fn holds(&self, bytes: &[u8]) -> bool {
+        bytes.iter().all(|byte| self.0[usize::from(*byte)])
+    }
 }
 
-/// Whether a byte may be in a URI without a fragment (RFC 3986, 2).
-fn is_uri(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~%:/?[]@!$&'()*+,;=".contains(&byte)
-}
+/// The bytes of a token (RFC 9110, 5.6.2).
+static TOKEN: ByteSet = ByteSet::alphanumeric_or(b"!#$%&'*+-.^_`|~");
 
-/// Whether a byte may be in the name, the address or the port of a host (RFC 3986, 3.2.2).
-fn is_authority(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~%:[]".contains(&byte)
+/// The bytes of a URI without a fragment (RFC 3986, 2).
+static URI: ByteSet = ByteSet::alphanumeric_or(b"-._~%:/?[]@!$&'()*+,;=");
+
+/// The bytes of the name, the address and the port of a host (RFC 3986, 3.2.2).
+static AUTHORITY: ByteSet = ByteSet::alphanumeric_or(b"-._~%:[]");
+
+/// Whether a header's value consists of bytes that may be in it.
+fn is_value(value: &[u8]) -> bool {
+    // Without an early end, several bytes are looked at at once.
+    !value.iter().fold(false, |is_odd, byte| is_odd | !is_field(*byte))
 }
 
 /// Whether a byte may be in a header's value (RFC 9110, 5.5): visible characters, blanks, and bytes that are not

@@ -285,7 +285,8 @@ fn complete(folder: &Path, config: &str, port: u16, admin: u16) -> String {
     let listen = unless_own("listen:", format!("listen: [{{address: \"127.0.0.1:{port}\"}}]\n"));
     let operators = unless_own("admin:", format!("admin: \"127.0.0.1:{admin}\"\n"));
     let log = unless_own("access_log:", format!("access_log: {}\n", folder.join("access.log").display()));
-    let text = format!("{listen}{operators}{log}data: {}\n{config}", folder.join("data").display());
+    let data = unless_own("data:", format!("data: {}\n", folder.join("data").display()));
+    let text = format!("{listen}{operators}{log}{data}{config}");
     let text = text.replace("@ADMIN@", &admin.to_string());
     text.replace("@PORT@", &port.to_string()).replace("@FOLDER@", &folder.display().to_string())
 }

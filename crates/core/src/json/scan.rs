@@ -48,7 +48,7 @@ pub struct Elements<'a> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ScanState {
+pub(super) enum ScanState {
     First,
     Next,
     Done,
@@ -172,16 +172,7 @@ impl<'a> Iterator for Members<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         let (scan, state) = (&mut self.scan, &mut self.state);
         let start = scan.at;
-        let next = step(scan, state, b'{', b'}', "an object", |scan| {
-            let key = scan.string()?;
-            scan.skip_space();
-            scan.eat(b':', "a colon")?;
-            scan.skip_space();
-            let span = scan.value()?;
-            let key_span = key.start + 1..key.end - 1;
-            let (key, value) = (scan.bytes(key_span.clone()), scan.bytes(span.clone()));
-            Ok(Member { key, key_span, value, span })
-        });
+        let next = step(scan, state, b'{', b'}', "an object", Scan::member);
         super::work::visited(self.scan.at - start);
         next
     }
@@ -203,7 +194,7 @@ impl<'a> Iterator for Elements<'a> {
 }
 
 /// Takes one step of an iteration over a container: its opening or a comma, then an item, or its end.
-fn step<'a, T>(
+pub(super) fn step<'a, T>(
     scan: &mut Scan<'a>,
     state: &mut ScanState,
     open: u8,
@@ -238,6 +229,28 @@ fn step<'a, T>(
 impl<'a> Scan<'a> {
     pub(super) fn new(json: &'a [u8]) -> Self {
         Self { json, at: 0, seen: 0, last: 0, watch: None }
+    }
+
+    /// Returns the number of bytes that were looked at.
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Reads a key up to its value; returns the span of its inside.
+    pub(super) fn key(&mut self) -> Result<Range<usize>, Malformed> {
+        let key = self.string()?;
+        self.skip_space();
+        self.eat(b':', "a colon")?;
+        self.skip_space();
+        Ok(key.start + 1..key.end - 1)
+    }
+
+    /// Reads a member and skips its value.
+    pub(super) fn member(&mut self) -> Result<Member<'a>, Malformed> {
+        let key_span = self.key()?;
+        let span = self.value()?;
+        let (key, value) = (self.bytes(key_span.clone()), self.bytes(span.clone()));
+        Ok(Member { key, key_span, value, span })
     }
 
     pub(super) fn peek(&self) -> Option<u8> {
@@ -370,7 +383,7 @@ impl<'a> Scan<'a> {
 }
 
 /// Whether the inside of a string literal spells `name`, which is ASCII, with or without escapes.
-fn spells(inner: &[u8], name: &str) -> bool {
+pub(super) fn spells(inner: &[u8], name: &str) -> bool {
     let mut rest = inner;
     for expected in name.bytes() {
         let (unit, after) = match rest.split_first() {

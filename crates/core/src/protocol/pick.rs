@@ -61,7 +61,25 @@ pub(super) fn unknown_member(value: &Node<'_, '_>, losses: &mut Losses) -> Resul
     }
 }
 
-/// The same for an object that comes from a provider. All are absent if anything is wrong with it.
+/// Lists members of an object that are left out because they belong to objects of another type. `None` stands for a member
+/// that is absent.
+///
+/// # Errors
+/// Returns 400 in strict mode.
+pub(super) fn unused_members<'a>(
+    node: &Node<'a, '_>,
+    members: impl IntoIterator<Item = (&'static str, Option<&'a str>)>,
+    losses: &mut Losses,
+) -> Result<()> {
+    for (name, text) in members {
+        if let Some(text) = text {
+            unknown_member(&node.at(name, text), losses)?;
+        }
+    }
+    Ok(())
+}
+
+/// Returns the same as [`members_named`] for an object that comes from a provider. All are absent if anything is wrong with it.
 pub(super) fn fields_named<'a, const N: usize>(json: &'a str, names: [&str; N]) -> [Option<&'a str>; N] {
     members_named(&Node::root(json), names).unwrap_or([None; N])
 }

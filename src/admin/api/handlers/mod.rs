@@ -5,4 +5,6 @@ pub(super) mod audit;
 pub(super) mod budgets;
 pub(super) mod gateway;
 pub(super) mod keys;
+pub(super) mod targets;
 pub(super) mod tokens;
+pub(super) mod usage;

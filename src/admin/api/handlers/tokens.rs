@@ -42,6 +42,7 @@ fn declared(token: &OperatorToken) -> Token {
         id: format!("config:{}", token.name),
         name: token.name.clone(),
         role: token.role,
+        accounts: token.accounts.accounts().map(<[String]>::to_vec),
         secret: None,
         hint: None,
         origin: Origin::Config,

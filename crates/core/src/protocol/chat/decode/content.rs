@@ -9,7 +9,7 @@ use crate::canon::{
 use crate::failure::{Failure, Kind, Result};
 use crate::json::JsonStr;
 use crate::protocol::node::{Node, Type};
-use crate::protocol::pick::unknown_member;
+use crate::protocol::pick::{members_or_losses, unknown_member, unused_members};
 
 /// Reads a `content`, a string or a list of parts.
 pub(super) fn content<'a>(node: Node<'a, '_>, parts: &mut Vec<Part<'a>>, losses: &mut Losses) -> Result<()> {
@@ -31,42 +31,60 @@ pub(super) fn content<'a>(node: Node<'a, '_>, parts: &mut Vec<Part<'a>>, losses:
 #[derive(Default)]
 struct PartWire<'a> {
     kind: &'a str,
-    value: Option<&'a str>,
-    /// The name of a document.
-    title: Option<&'a str>,
+    /// The members that parts of one type have, in the order of [`DATA`].
+    data: [Option<&'a str>; DATA.len()],
     cache: Option<Cache>,
 }
 
-fn part<'a>(node: Node<'a, '_>, losses: &mut Losses) -> Result<Part<'a>> {
-    let mut draft = PartWire::default();
-    node.members(|name, node| {
-        match name {
-            "type" => draft.kind = node.text,
-            "cache_control" | "prompt_cache_breakpoint" => draft.cache = Some(cache(node)?),
-            "text" | "image_url" | "file" | "input_audio" | "refusal" | "thinking" | "document_url" => {
-                draft.value = Some(node.text);
+impl<'a> PartWire<'a> {
+    fn read(node: &Node<'a, '_>, losses: &mut Losses) -> Result<Self> {
+        let mut wire = Self::default();
+        node.members(|name, node| {
+            match name {
+                "type" => wire.kind = node.text.trim_matches('"'),
+                "cache_control" | "prompt_cache_breakpoint" => wire.cache = Some(cache(node)?),
+                // They stand in parts of answers.
+                "annotations" | "citations" | "index" => {}
+                _ => match DATA.iter().zip(&mut wire.data).find(|((known, _), _)| *known == name) {
+                    Some((_, slot)) => *slot = Some(node.text),
+                    None => unknown_member(&node, losses)?,
+                },
             }
-            "document_name" => draft.title = Some(node.text),
-            // They stand in parts of answers.
-            "annotations" | "citations" | "index" => {}
-            _ => unknown_member(&node, losses)?,
-        }
-        Ok(())
-    })?;
-    let kind = draft.kind.trim_matches('"');
-    let inner = |member| node.at(member, draft.value.unwrap_or_default());
-    match kind {
+            Ok(())
+        })?;
+        Ok(wire)
+    }
+
+    /// Returns the text of a member, empty if it is absent.
+    fn text(&self, name: &str) -> &'a str {
+        let found = DATA.iter().zip(self.data).find(|((known, _), _)| *known == name);
+        found.and_then(|(_, text)| text).unwrap_or_default()
+    }
+
+    /// Lists the members that belong to parts of other types.
+    fn list_foreign(&self, node: &Node<'a, '_>, losses: &mut Losses) -> Result<()> {
+        let foreign = DATA.iter().zip(self.data).filter(|((_, kind), _)| *kind != self.kind);
+        unused_members(node, foreign.map(|((name, _), text)| (*name, text)), losses)
+    }
+}
+
+fn part<'a>(node: Node<'a, '_>, losses: &mut Losses) -> Result<Part<'a>> {
+    let draft = PartWire::read(&node, losses)?;
+    draft.list_foreign(&node, losses)?;
+    let inner = |member| node.at(member, draft.text(member));
+    match draft.kind {
         "text" => Ok(Part::Text(Text { text: inner("text").json_str()?, cache: draft.cache })),
         "refusal" => Ok(Part::Refusal(inner("refusal").json_str()?)),
         "image_url" => image(inner("image_url"), draft.cache, losses),
         "file" => file(inner("file"), draft.cache, losses),
         "document_url" => {
-            let name = draft.title.map(|text| node.at("document_name", text).json_str()).transpose()?;
-            document(&inner("document_url"), name, draft.cache)
+            let name = Some(inner("document_name")).filter(|name| !name.text.is_empty());
+            let name = name.map(|name| name.json_str()).transpose()?;
+            document(&inner("document_url"), name, draft.cache, losses)
         }
         "input_audio" => audio(inner("input_audio"), draft.cache, losses),
-        "thinking" => thinking(inner("thinking")),
-        _ => {
+        "thinking" => thinking(inner("thinking"), losses),
+        kind => {
             let path = node.path.key("type").to_string();
             let shown: String = kind.chars().take(MAX_SHOWN_LEN).collect();
             let message = format!("Content of type '{shown}' is not supported for this model.");
@@ -119,10 +137,15 @@ fn file<'a>(node: Node<'a, '_>, cache: Option<Cache>, losses: &mut Losses) -> Re
 }
 
 /// Returns a document in Mistral's form: its URL, or an object with a `url`.
-fn document<'a>(node: &Node<'a, '_>, name: Option<JsonStr<'a>>, cache: Option<Cache>) -> Result<Part<'a>> {
+fn document<'a>(
+    node: &Node<'a, '_>,
+    name: Option<JsonStr<'a>>,
+    cache: Option<Cache>,
+    losses: &mut Losses,
+) -> Result<Part<'a>> {
     let url = match node.kind() {
         Type::Object => {
-            let url = node.find("url").map(|url| url.text);
+            let [url] = members_or_losses(node, ["url"], &[], losses)?;
             node.at("url", url.unwrap_or_default()).json_str()
         }
         _ => node.json_str(),
@@ -168,17 +191,16 @@ fn audio<'a>(node: Node<'a, '_>, cache: Option<Cache>, losses: &mut Losses) -> R
 }
 
 /// Returns reasoning in Mistral's form: a text, or a list of text parts.
-fn thinking<'a>(node: Node<'a, '_>) -> Result<Part<'a>> {
+fn thinking<'a>(node: Node<'a, '_>, losses: &mut Losses) -> Result<Part<'a>> {
     let mut text = JsonStr::default();
     match node.kind() {
         Type::String => text = node.json_str()?,
-        _ => node.items(|node| {
-            node.members(|name, node| {
-                if name == "text" {
-                    text = JsonStr::concat(&[&text, &node.json_str()?]);
-                }
-                Ok(())
-            })
+        _ => node.items(|item| {
+            let [piece] = members_or_losses(&item, ["text"], &["type"], losses)?;
+            if let Some(piece) = piece {
+                text = JsonStr::concat(&[&text, &item.at("text", piece).json_str()?]);
+            }
+            Ok(())
         })?,
     }
     Ok(Part::Reasoning(Reasoning { text: Some(text).filter(|text| !text.is_empty()), sealed: None }))
@@ -216,6 +238,18 @@ pub(super) fn lengthen(request: &mut Request<'_>) {
 fn refused(code: &'static str, message: String, path: String) -> Failure {
     Failure::new(Kind::Unsupported, message).with_code(code).with_param(path)
 }
+
+/// The members that only parts of one type have, each with that type.
+const DATA: [(&str, &str); 8] = [
+    ("text", "text"),
+    ("image_url", "image_url"),
+    ("file", "file"),
+    ("input_audio", "input_audio"),
+    ("refusal", "refusal"),
+    ("thinking", "thinking"),
+    ("document_url", "document_url"),
+    ("document_name", "document_url"),
+];
 
 /// Maximum number of characters of a type that a message repeats.
 const MAX_SHOWN_LEN: usize = 64;

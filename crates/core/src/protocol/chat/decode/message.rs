@@ -10,7 +10,7 @@ use crate::canon::{
 use crate::failure::Result;
 use crate::json::{JsonStr, Raw, compact, write};
 use crate::protocol::node::{Node, Type};
-use crate::protocol::pick::{indexed_elements, readable_fields_named, unknown_member};
+use crate::protocol::pick::{indexed_elements, readable_fields_named, unknown_member, unused_members};
 
 use super::content;
 
@@ -110,11 +110,29 @@ impl<'a> MessageWire<'a> {
         })?;
         Ok(message)
     }
+
+    /// Lists the members that belong to messages of other roles.
+    fn list_foreign(&self, node: &Node<'a, '_>, losses: &mut Losses) -> Result<()> {
+        let of_roles = [
+            ("assistant", "refusal", self.refusal),
+            ("assistant", "tool_calls", self.calls),
+            ("assistant", "function_call", self.function_call),
+            ("assistant", "reasoning_details", self.details),
+            ("assistant", "reasoning_content", self.reasoning_content),
+            ("assistant", "reasoning", self.reasoning),
+            ("assistant", "thinking_blocks", self.thinking_blocks),
+            ("tool", "tool_call_id", self.call_id),
+        ];
+        let own = self.role.trim_matches('"');
+        let foreign = of_roles.into_iter().filter(|(role, ..)| *role != own);
+        unused_members(node, foreign.map(|(_, name, text)| (name, text)), losses)
+    }
 }
 
 impl<'a> ConversationReader<'a, '_> {
     fn message(&mut self, node: Node<'a, '_>) -> Result<()> {
         let message = MessageWire::read(&node, self.losses)?;
+        message.list_foreign(&node, self.losses)?;
         self.mark = message
             .mark
             .filter(|_| message.role == "\"assistant\"")
@@ -209,7 +227,7 @@ impl<'a> ConversationReader<'a, '_> {
         if let Some(text) = message.function_call {
             let mut draft = CallWire::default();
             let node = node.at("function_call", text);
-            node.members(|name, node| draft.inner(name, node, self.losses))?;
+            draft.body(&node, false, self.losses)?;
             // The same history always has to give the same id.
             let id = format!("call_{}", self.request.turns.len());
             self.legacy.entry(draft.name.clone().unwrap_or_default()).or_default().push(id.clone());
@@ -343,25 +361,27 @@ impl<'a> CallWire<'a> {
     /// Takes the name and arguments of a call. Some servers write an empty body of the other kind beside it, and
     /// clients send it back.
     fn body(&mut self, node: &Node<'a, '_>, custom: bool, losses: &mut Losses) -> Result<()> {
+        let own = if custom { "input" } else { "arguments" };
         let mut body = Self::default();
-        node.members(|name, node| body.inner(name, node, losses))?;
+        let mut other = None;
+        node.members(|name, node| {
+            match name {
+                "name" => body.name = Some(node.string()?),
+                _ if name == own => body.args = Some(args(&node)?),
+                "arguments" | "input" => other = Some(node.text),
+                _ => unknown_member(&node, losses)?,
+            }
+            Ok(())
+        })?;
+        // Some clients use the word of the other kind.
+        let name = if custom { "arguments" } else { "input" };
+        match other {
+            Some(text) if body.args.is_none() => body.args = Some(args(&node.at(name, text))?),
+            other => unused_members(node, [(name, other)], losses)?,
+        }
         let named = body.name.as_deref().is_some_and(|name| !name.is_empty());
         if named || self.name.is_none() {
             (self.name, self.args, self.custom) = (body.name, body.args, custom);
-        }
-        Ok(())
-    }
-
-    fn inner(&mut self, name: &str, node: Node<'a, '_>, losses: &mut Losses) -> Result<()> {
-        match name {
-            "name" => self.name = Some(node.string()?),
-            "arguments" | "input" => {
-                self.args = Some(match node.kind() {
-                    Type::String => Args::Str(node.json_str()?),
-                    _ => Args::Raw(node.raw()?),
-                });
-            }
-            _ => unknown_member(&node, losses)?,
         }
         Ok(())
     }
@@ -377,6 +397,14 @@ impl<'a> CallWire<'a> {
             extra: self.extra,
         })
     }
+}
+
+/// Returns the arguments of a call: a text, or from some clients an object.
+fn args<'a>(node: &Node<'a, '_>) -> Result<Args<'a>> {
+    Ok(match node.kind() {
+        Type::String => Args::Str(node.json_str()?),
+        _ => Args::Raw(node.raw()?),
+    })
 }
 
 fn call<'a>(node: &Node<'a, '_>, losses: &mut Losses) -> Result<Call<'a>> {

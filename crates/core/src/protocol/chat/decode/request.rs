@@ -6,7 +6,7 @@ use crate::json::{Document, JsonStr, Raw};
 use crate::protocol::chat::fields::FIELDS;
 use crate::protocol::field;
 use crate::protocol::node::{Node, Type};
-use crate::protocol::pick::unknown_member;
+use crate::protocol::pick::{unknown_member, unused_members};
 
 use super::{content, message, reasoning, tools};
 
@@ -48,9 +48,8 @@ impl<'a> ChatRequestReader<'a, '_, '_> {
         let known = FIELDS.iter().find(|field| field.name == name);
         let decided = match known.map(|field| (field, field.policy(self.target.protocol))) {
             Some((field, _)) if field.is_neutral(node.text) => return Ok(()),
-            Some((_, carry)) => {
-                matches!(carry, FieldPolicy::Dropped | FieldPolicy::Refused | FieldPolicy::Silent)
-            }
+            // Also of a member that has no effect, what nobody knows is told.
+            Some((_, carry)) => matches!(carry, FieldPolicy::Dropped | FieldPolicy::Refused),
             None => true,
         };
         if decided || !self.known(name, node)? {
@@ -190,6 +189,8 @@ fn format<'a>(node: Node<'a, '_>, losses: &mut Losses) -> Result<Format<'a>> {
         }
         Ok(())
     })?;
+    let other = schema.filter(|_| matches!(kind.as_deref(), Some("text" | "json_object")));
+    unused_members(&node, [("json_schema", other)], losses)?;
     match (kind.as_deref(), schema) {
         (Some("text"), _) => Ok(Format::Text),
         (Some("json_object"), _) => Ok(Format::JsonObject),

@@ -143,7 +143,7 @@ impl ToolCalls {
 
 impl CallSlot {
     /// Whether a piece with the same id begins another call: some servers give one id to several calls. `is_new` is whether
-    /// its index is new.
+    /// its index is new. Without an index, another name is what shows it.
     fn is_followed_by(&self, piece: &CallPiece<'_>, is_new: bool) -> bool {
         if piece.name.is_empty() || !self.opened {
             return false;
@@ -152,7 +152,7 @@ impl CallSlot {
             // No JSON has an object directly behind another one.
             Some(args) if self.is_closed && !self.custom && raw(args).starts_with('{') => true,
             None if is_new => true,
-            _ => is_new && !piece.name.starts_with(&self.name),
+            _ => (is_new || piece.index.is_none()) && !piece.name.starts_with(&self.name),
         }
     }
 

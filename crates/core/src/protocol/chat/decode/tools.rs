@@ -6,7 +6,7 @@ use crate::canon::{Choice, Chosen, Grammar, Losses, Request, Tool, ToolKind, Web
 use crate::failure::{Failure, Kind, Result};
 use crate::json::JsonStr;
 use crate::protocol::node::{Node, Type};
-use crate::protocol::pick::{members_or_losses, unknown_member};
+use crate::protocol::pick::{members_or_losses, unused_members};
 use crate::protocol::place;
 
 use super::content;
@@ -24,9 +24,7 @@ pub(super) fn member<'a>(
             Ok(())
         })?,
         "functions" => node.items(|node| {
-            let mut tool = ToolWire::default();
-            node.members(|name, node| tool.member(name, node, losses))?;
-            request.tools.push(tool.function(&node)?);
+            request.tools.push(ToolWire::read(&node, losses)?.function(&node)?);
             Ok(())
         })?,
         "tool_choice" => request.choice = Some(choice(node, losses)?),
@@ -48,19 +46,40 @@ struct ToolWire<'a> {
     grammar: Option<Grammar<'a>>,
     custom: bool,
     cache: Option<crate::canon::Cache>,
+    /// Whether there is an inner object.
+    is_nested: bool,
+    /// The members beside the type, unread.
+    flat: Vec<(String, &'a str)>,
 }
 
 impl<'a> ToolWire<'a> {
+    fn read(node: &Node<'a, '_>, losses: &mut Losses) -> Result<Self> {
+        let mut tool = Self::default();
+        node.members(|name, node| tool.member(name, node, losses))?;
+        if !tool.is_nested {
+            tool.custom = tool.kind.as_deref() == Some("custom");
+        }
+        for (name, text) in std::mem::take(&mut tool.flat) {
+            let member = node.at(&name, text);
+            match tool.is_nested {
+                true => other_member(&name, &member, losses)?,
+                false => tool.inner(&name, member, losses)?,
+            }
+        }
+        Ok(tool)
+    }
+
     fn member(&mut self, name: &str, node: Node<'a, '_>, losses: &mut Losses) -> Result<()> {
         match name {
             "type" => self.kind = Some(node.string()?),
-            // The members of a function may also stand beside the type, as in Responses.
             "function" | "custom" => {
+                self.is_nested = true;
                 self.custom |= name == "custom";
                 node.members(|name, node| self.inner(name, node, losses))?;
             }
             "cache_control" | "prompt_cache_breakpoint" => self.cache = Some(content::cache(node)?),
-            _ => self.inner(name, node, losses)?,
+            // The members of a function may also stand beside the type, as in Responses.
+            _ => self.flat.push((name.to_owned(), node.text)),
         }
         Ok(())
     }
@@ -69,13 +88,11 @@ impl<'a> ToolWire<'a> {
         match name {
             "name" => self.name = Some(node.string()?),
             "description" => self.description = Some(node.json_str()?).filter(|text| !text.is_empty()),
-            "parameters" => self.schema = Some(node.raw()?).filter(|_| !is_empty(&node)),
-            "strict" => self.strict = Some(node.bool()?),
-            "format" => self.grammar = grammar(node, losses)?,
+            "parameters" if !self.custom => self.schema = Some(node.raw()?).filter(|_| !is_empty(&node)),
+            "strict" if !self.custom => self.strict = Some(node.bool()?),
+            "format" if self.custom => self.grammar = grammar(node, losses)?,
             "cache_control" | "prompt_cache_breakpoint" => self.cache = Some(content::cache(node)?),
-            // A deferred tool, for example, is sent as an ordinary one.
-            _ if matches!(node.text, "false" | "[]" | "{}") || NEUTRAL.contains(&name) => {}
-            _ => losses.drop(&node.path)?,
+            _ => other_member(name, &node, losses)?,
         }
         Ok(())
     }
@@ -98,12 +115,17 @@ impl<'a> ToolWire<'a> {
     }
 }
 
+/// Lists a member that tools of its type do not have. A deferred tool, for example, is sent as an ordinary one.
+fn other_member(name: &str, node: &Node<'_, '_>, losses: &mut Losses) -> Result<()> {
+    let says_nothing = matches!(node.text, "false" | "[]" | "{}") || NEUTRAL.contains(&name);
+    if says_nothing { Ok(()) } else { losses.drop(&node.path) }
+}
+
 fn tool<'a>(node: Node<'a, '_>, losses: &mut Losses) -> Result<Tool<'a>> {
     if let Some(kind) = node.find("type").and_then(|kind| kind.text.trim_matches('"').strip_prefix(ROUTER)) {
         return router_tool(&node, kind, losses);
     }
-    let mut draft = ToolWire::default();
-    node.members(|name, node| draft.member(name, node, losses))?;
+    let mut draft = ToolWire::read(&node, losses)?;
     match draft.kind.as_deref() {
         Some("custom") => {
             let kind = ToolKind::Custom { grammar: draft.grammar.take() };
@@ -148,20 +170,22 @@ fn router_tool<'a>(node: &Node<'a, '_>, kind: &str, losses: &mut Losses) -> Resu
 
 /// Reads `{"type":"grammar","grammar":{"syntax":…,"definition":…}}` or `{"type":"text"}`.
 fn grammar<'a>(node: Node<'a, '_>, losses: &mut Losses) -> Result<Option<Grammar<'a>>> {
-    let (mut syntax, mut definition) = (None, None);
-    let mut inner = |name: &str, node: Node<'a, '_>| {
-        match name {
-            "syntax" => syntax = Some(node.json_str()?),
-            "definition" => definition = Some(node.json_str()?),
-            "type" => {}
-            _ => unknown_member(&node, losses)?,
-        }
-        Ok(())
-    };
-    node.members(|name, node| match name {
-        "grammar" => node.members(&mut inner),
-        _ => inner(name, node),
-    })?;
+    let [inner, syntax, definition] =
+        members_or_losses(&node, ["grammar", "syntax", "definition"], &["type"], losses)?;
+    let Some(inner) = inner else { return grammar_of(&node, syntax, definition) };
+    unused_members(&node, [("syntax", syntax), ("definition", definition)], losses)?;
+    let inner = node.at("grammar", inner);
+    let [syntax, definition] = members_or_losses(&inner, ["syntax", "definition"], &["type"], losses)?;
+    grammar_of(&inner, syntax, definition)
+}
+
+fn grammar_of<'a>(
+    node: &Node<'a, '_>,
+    syntax: Option<&'a str>,
+    definition: Option<&'a str>,
+) -> Result<Option<Grammar<'a>>> {
+    let syntax = syntax.map(|text| node.at("syntax", text).json_str()).transpose()?;
+    let definition = definition.map(|text| node.at("definition", text).json_str()).transpose()?;
     Ok(syntax.zip(definition).map(|(syntax, definition)| Grammar { syntax, definition }))
 }
 
@@ -171,8 +195,11 @@ fn web_search<'a>(node: Node<'a, '_>, losses: &mut Losses) -> Result<Tool<'a>> {
         match name {
             "search_context_size" => search.context = Some(node.json_str()?),
             "user_location" => {
-                let [approximate] = members_or_losses(&node, ["approximate"], place::MEMBERS, losses)?;
-                let place = approximate.map_or(node, |text| node.at("approximate", text));
+                let inner = node.find("approximate").map(|inner| inner.text);
+                let place = inner.map_or(node, |text| node.at("approximate", text));
+                if inner.is_some() {
+                    members_or_losses(&node, [], &["approximate", "type"], losses)?;
+                }
                 search.location = Some(place::read(&place, losses)?);
             }
             _ => losses.drop(&node.path)?,
@@ -220,46 +247,48 @@ fn choice<'a>(node: Node<'a, '_>, losses: &mut Losses) -> Result<Choice<'a>> {
 
 /// Returns the tool that an object names, directly or in its `function` or `custom`.
 fn chosen<'a>(node: Node<'a, '_>, losses: &mut Losses) -> Result<Chosen<'a>> {
-    let mut found = None;
-    node.members(|name, node| {
-        match name {
-            "name" => found = Some(node.string()?),
-            "function" | "custom" => node.members(|name, node| {
-                match name {
-                    "name" => found = Some(node.string()?),
-                    _ => unknown_member(&node, losses)?,
-                }
-                Ok(())
-            })?,
-            "type" => {}
-            _ => unknown_member(&node, losses)?,
-        }
-        Ok(())
-    })?;
-    let name = found.ok_or_else(|| missing(&node, "name"))?;
-    Ok(Chosen { namespace: None, name })
+    let [name, function, custom] =
+        members_or_losses(&node, ["name", "function", "custom"], &["type"], losses)?;
+    let inner = function.map(|text| ("function", text)).or_else(|| custom.map(|text| ("custom", text)));
+    let Some((key, inner)) = inner else { return named(&node, name) };
+    let other = custom.filter(|_| function.is_some());
+    unused_members(&node, [("name", name), ("custom", other)], losses)?;
+    let inner = node.at(key, inner);
+    let [name] = members_or_losses(&inner, ["name"], &[], losses)?;
+    named(&inner, name)
+}
+
+fn named<'a>(node: &Node<'a, '_>, name: Option<&'a str>) -> Result<Chosen<'a>> {
+    let name = name.ok_or_else(|| missing(node, "name"))?;
+    Ok(Chosen { namespace: None, name: node.at("name", name).string()? })
 }
 
 /// Reads `{"type":"allowed_tools","allowed_tools":{"mode":…,"tools":[…]}}`.
 fn allowed<'a>(node: Node<'a, '_>, losses: &mut Losses) -> Result<Choice<'a>> {
-    let (mut required, mut tools) = (false, Vec::new());
-    let mut inner = |name: &str, node: Node<'a, '_>| {
-        match name {
-            "mode" => required = node.string()? == "required",
-            "tools" => node.items(|node| {
-                tools.push(chosen(node, losses)?);
-                Ok(())
-            })?,
-            "type" => {}
-            _ => unknown_member(&node, losses)?,
-        }
-        Ok(())
-    };
-    node.members(|name, node| match name {
-        "allowed_tools" => node.members(&mut inner),
-        _ => inner(name, node),
-    })?;
-    Ok(Choice::Allowed { required, tools })
+    let [inner, mode, tools] =
+        members_or_losses(&node, ["allowed_tools", "mode", "tools"], &["type"], losses)?;
+    let Some(inner) = inner else { return subset(&node, mode, tools, losses) };
+    unused_members(&node, [("mode", mode), ("tools", tools)], losses)?;
+    let inner = node.at("allowed_tools", inner);
+    let [mode, tools] = members_or_losses(&inner, ["mode", "tools"], &["type"], losses)?;
+    subset(&inner, mode, tools, losses)
+}
+
+fn subset<'a>(
+    node: &Node<'a, '_>,
+    mode: Option<&'a str>,
+    tools: Option<&'a str>,
+    losses: &mut Losses,
+) -> Result<Choice<'a>> {
+    let mode = mode.map(|text| node.at("mode", text).string()).transpose()?;
+    let mut chosen = Vec::new();
+    if let Some(text) = tools {
+        node.at("tools", text).items(|tool| {
+            chosen.push(self::chosen(tool, losses)?);
+            Ok(())
+        })?;
+    }
+    Ok(Choice::Allowed { required: mode.as_deref() == Some("required"), tools: chosen })
 }
 
 fn legacy_choice<'a>(node: Node<'a, '_>, losses: &mut Losses) -> Result<Choice<'a>> {

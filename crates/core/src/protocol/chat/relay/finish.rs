@@ -29,11 +29,9 @@ pub(in crate::protocol::chat) fn edits(data: &[u8], called: &mut BTreeSet<u64>) 
 
 /// Notes the finish reasons of the choices.
 pub(in crate::protocol::chat) fn read(data: &[u8], metadata: &mut ResponseMetadata) {
-    let Some(choices) = find_member(data, "choices") else { return };
-    for (choice, _) in json::elements(choices.value).lenient() {
-        if let Some(reason) = find_member(choice, "finish_reason").and_then(|reason| reason.text()) {
-            metadata.finish(&reason);
-        }
+    let reasons = json::members_of_each(data, "choices").filter(|member| member.is("finish_reason"));
+    for reason in reasons.filter_map(|member| member.text()) {
+        metadata.finish(&reason);
     }
 }
 

@@ -12,6 +12,7 @@ use crate::failure::{Failure, Kind, Result};
 use crate::json::{self, JsonStr, Raw};
 use crate::protocol::gemini::signature;
 use crate::protocol::node::{Node, Type};
+use crate::protocol::pick::unknown_member;
 
 use super::lenient;
 
@@ -82,8 +83,8 @@ pub(super) fn read<'a>(
             });
         }
         "inlineData" | "fileData" if role == Role::Assistant => losses.drop(&node.path)?,
-        "inlineData" => parts.push(inline(&data)?),
-        "fileData" => parts.push(file(&data)?),
+        "inlineData" => parts.push(inline(&data, losses)?),
+        "fileData" => parts.push(file(&data, losses)?),
         "functionCall" => parts.push(Part::Call(call(&data, losses)?)),
         "functionResponse" => {
             let (result, name) = result(&data, losses)?;
@@ -102,14 +103,14 @@ pub(super) fn read<'a>(
 }
 
 /// Reads `inlineData`.
-fn inline<'a>(node: &Node<'a, '_>) -> Result<Part<'a>> {
+fn inline<'a>(node: &Node<'a, '_>, losses: &mut Losses) -> Result<Part<'a>> {
     let (mut mime, mut data, mut name) = (String::new(), None, None);
     lenient::members(node, |key, value| {
         match key {
             "mimeType" => mime = value.string()?.to_ascii_lowercase(),
             "data" => data = Some(value.string()?),
             "displayName" => name = Some(value.json_str()?),
-            _ => {}
+            _ => unknown_member(&value, losses)?,
         }
         Ok(())
     })?;
@@ -152,13 +153,15 @@ fn decoded(data: &str) -> String {
 }
 
 /// Reads `fileData`: an address that the provider fetches.
-fn file<'a>(node: &Node<'a, '_>) -> Result<Part<'a>> {
+fn file<'a>(node: &Node<'a, '_>, losses: &mut Losses) -> Result<Part<'a>> {
     let (mut mime, mut uri) = (String::new(), None);
     lenient::members(node, |key, value| {
         match key {
             "mimeType" => mime = value.string()?.to_ascii_lowercase(),
             "fileUri" => uri = Some(value.json_str()?),
-            _ => {}
+            // It names the file to people; the address names it to the provider.
+            "displayName" => {}
+            _ => unknown_member(&value, losses)?,
         }
         Ok(())
     })?;
@@ -212,8 +215,8 @@ fn result<'a>(node: &Node<'a, '_>, losses: &mut Losses) -> Result<(ToolResult<'a
             "parts" => lenient::items(&value, |part| {
                 lenient::members(&part, |kind, value| {
                     match kind {
-                        "inlineData" => media.push(inline(&value)?),
-                        "fileData" => media.push(file(&value)?),
+                        "inlineData" => media.push(inline(&value, losses)?),
+                        "fileData" => media.push(file(&value, losses)?),
                         _ => losses.drop(&value.path)?,
                     }
                     Ok(())

@@ -8,6 +8,7 @@ use crate::json::{Document, JsonStr, Raw};
 use crate::protocol::field;
 use crate::protocol::gemini::fields::FIELDS;
 use crate::protocol::node::Node;
+use crate::protocol::pick::unknown_member;
 
 use super::message::Conversation;
 use super::{lenient, reasoning, schema, tools};
@@ -79,7 +80,7 @@ fn member<'a>(
             })?;
             request.turns = conversation.turns;
         }
-        "systemInstruction" => request.system = system(node)?,
+        "systemInstruction" => request.system = system(node, losses)?,
         "tools" => {
             request.tools.clear();
             lenient::items(node, |tool| tools::read(&tool, &mut request.tools, losses))?;
@@ -97,11 +98,13 @@ fn member<'a>(
 }
 
 /// Reads instructions: parts of text. Empty ones are left out.
-fn system<'a>(node: &Node<'a, '_>) -> Result<Vec<Text<'a>>> {
+fn system<'a>(node: &Node<'a, '_>, losses: &mut Losses) -> Result<Vec<Text<'a>>> {
     let mut texts = Vec::new();
     lenient::members(node, |name, parts| {
-        if name != "parts" {
-            return Ok(());
+        match name {
+            "parts" => {}
+            "role" => return Ok(()),
+            _ => return unknown_member(&parts, losses),
         }
         lenient::items(&parts, |part| {
             let mut text = None;

@@ -83,18 +83,7 @@ pub(super) fn note(text: &Text<'_>, list: &mut Array<'_>) {
 pub(super) fn media(part: &Part<'_>, list: &mut Array<'_>) {
     match part {
         Part::Image(image) => source(&image.source, true, list),
-        Part::Document(DocumentPart { source: Source::Text(data), name, .. }) => {
-            list.object(|o| {
-                o.string("text", |out| {
-                    if let Some(name) = name.as_ref().filter(|name| !name.is_empty()) {
-                        out.json_str(name);
-                        out.plain("\n");
-                    }
-                    out.json_str(data);
-                });
-            });
-        }
-        Part::Document(document) => source(&document.source, false, list),
+        Part::Document(document) => self::document(document, list),
         Part::Audio(audio) => {
             list.object(|o| {
                 o.object("inlineData", |o| {
@@ -152,9 +141,7 @@ impl ResultWriter {
                             let said = match part {
                                 Part::Text(text) => text.text.borrow(),
                                 Part::Refusal(text) => text.borrow(),
-                                Part::Document(DocumentPart { source: Source::Text(text), .. }) => {
-                                    text.borrow()
-                                }
+                                Part::Document(document) if is_text(part) => whole_text(document),
                                 Part::Image(_) | Part::Document(_) if !self.keeps(part) => {
                                     JsonStr::plain(SEE_BELOW)
                                 }
@@ -199,6 +186,39 @@ impl ResultWriter {
             && is_data
             && mime(source, matches!(part, Part::Image(_))).is_some_and(|mime| IN_RESULTS.contains(&&*mime))
     }
+}
+
+/// Writes a document. What the client says of it stands in front of it.
+fn document(document: &DocumentPart<'_>, list: &mut Array<'_>) {
+    let DocumentPart { source: Source::Text(_), .. } = document else {
+        if let Some(context) = document.context.as_ref().filter(|context| !context.is_empty()) {
+            list.object(|o| {
+                o.json_str("text", context);
+            });
+        }
+        return source(&document.source, false, list);
+    };
+    list.object(|o| {
+        o.json_str("text", &whole_text(document));
+    });
+}
+
+/// Returns the text of a document behind what the client says of it and its name; empty if it is not a text.
+fn whole_text<'d>(document: &'d DocumentPart<'_>) -> JsonStr<'d> {
+    let Source::Text(text) = &document.source else { return JsonStr::default() };
+    let given = |text: &'d Option<JsonStr<'_>>| text.as_ref().filter(|text| !text.is_empty());
+    let (paragraph, line) = (JsonStr::PARAGRAPH, JsonStr::plain("\\n"));
+    let mut pieces = Vec::with_capacity(5);
+    for (heading, end) in [(given(&document.context), &paragraph), (given(&document.name), &line)] {
+        if let Some(heading) = heading {
+            pieces.extend([heading, end]);
+        }
+    }
+    if pieces.is_empty() {
+        return text.borrow();
+    }
+    pieces.push(text);
+    JsonStr::concat(&pieces)
 }
 
 fn is_text(part: &Part<'_>) -> bool {

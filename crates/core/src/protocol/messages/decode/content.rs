@@ -9,7 +9,7 @@ use crate::canon::{
 use crate::failure::{Failure, Kind, Result};
 use crate::json::{self, JsonStr, Raw};
 use crate::protocol::node::{Node, Type};
-use crate::protocol::pick::unknown_member;
+use crate::protocol::pick::{unknown_member, unused_members};
 
 use super::changes::ConversationChanges;
 
@@ -53,7 +53,7 @@ pub(super) fn read<'a>(
             parts.push(Part::Result(result(node, &block, target, changes, losses)?));
         }
         "tool_reference" if in_result => {
-            let name = required(node, "tool_name", block.name)?;
+            let name = required(node, "tool_name", block.tool_name)?;
             changes.mention(name.string()?);
             let name = name.json_str()?;
             let text = JsonStr::concat(&[&JsonStr::plain("Tool loaded: "), &name]);
@@ -82,9 +82,11 @@ fn reasoning<'a>(
     target: &Target<'_>,
     losses: &mut Losses,
 ) -> Result<Part<'a>> {
-    let thinking = block.kind == "thinking";
-    let text = if thinking { optional(node, "thinking", block.text)? } else { None };
-    let opaque = optional(node, if thinking { "signature" } else { "data" }, block.opaque)?;
+    let text = optional(node, "thinking", block.thinking)?;
+    let opaque = match &*block.kind {
+        "thinking" => optional(node, "signature", block.signature)?,
+        _ => optional(node, "data", block.data)?,
+    };
     let sealed = match opaque {
         Some(opaque) if Carrier::is_carrier(opaque.raw()) => {
             target.open(&opaque.decode(), losses).map(Sealed::Carried)
@@ -124,7 +126,7 @@ fn result<'a>(
     changes: &mut ConversationChanges<'a>,
     losses: &mut Losses,
 ) -> Result<ToolResult<'a>> {
-    let id = required(node, "tool_use_id", block.id)?.string()?;
+    let id = required(node, "tool_use_id", block.tool_use_id)?.string()?;
     let mut content = Vec::new();
     if let Some(text) = block.content {
         let inside = node.at("content", text);
@@ -285,7 +287,25 @@ impl<'a> SourceWire<'a> {
             *place = Some(value.text);
             Ok(())
         })?;
+        wire.list_foreign(node, losses)?;
         Ok(wire)
+    }
+
+    /// Lists the members that belong to sources of other types.
+    fn list_foreign(&self, node: &Node<'a, '_>, losses: &mut Losses) -> Result<()> {
+        let own: &[&str] = match &*self.kind {
+            "content" => &["content"],
+            "url" => &["url"],
+            "text" | "base64" => &["media_type", "data"],
+            _ => return Ok(()),
+        };
+        let members = [
+            ("media_type", self.media_type),
+            ("data", self.data),
+            ("url", self.url),
+            ("content", self.content),
+        ];
+        unused_members(node, members.into_iter().filter(|(name, _)| !own.contains(name)), losses)
     }
 
     /// Returns an address, or the bytes themselves.
@@ -309,6 +329,9 @@ static LINE: JsonStr<'static> = JsonStr::plain("\\n");
 struct ContentBlock<'a> {
     kind: Cow<'a, str>,
     text: Option<&'a str>,
+    thinking: Option<&'a str>,
+    signature: Option<&'a str>,
+    data: Option<&'a str>,
     source: Option<&'a str>,
     title: Option<&'a str>,
     context: Option<&'a str>,
@@ -316,8 +339,9 @@ struct ContentBlock<'a> {
     id: Option<&'a str>,
     name: Option<&'a str>,
     input: Option<&'a str>,
+    tool_use_id: Option<&'a str>,
     is_error: Option<&'a str>,
-    opaque: Option<&'a str>,
+    tool_name: Option<&'a str>,
     cache: Option<Cache>,
 }
 
@@ -334,22 +358,26 @@ impl<'a> ContentBlock<'a> {
                     block.cache = cache(&value);
                     return Ok(());
                 }
-                "text" | "thinking" => &mut block.text,
+                "text" => &mut block.text,
+                "thinking" => &mut block.thinking,
+                "signature" => &mut block.signature,
+                "data" => &mut block.data,
                 "source" => &mut block.source,
                 "title" => &mut block.title,
                 "context" => &mut block.context,
                 "content" => &mut block.content,
-                "id" | "tool_use_id" => &mut block.id,
-                "name" | "tool_name" => &mut block.name,
+                "id" => &mut block.id,
+                "name" => &mut block.name,
                 "input" => &mut block.input,
+                "tool_use_id" => &mut block.tool_use_id,
                 "is_error" => &mut block.is_error,
-                "signature" | "data" => &mut block.opaque,
+                "tool_name" => &mut block.tool_name,
                 // The sources of the model's own text are history; those of a document are asked for.
                 "citations" if value.kind() == Type::Object => {
                     let is_on = value.find("enabled").is_some_and(|enabled| enabled.text == "true");
                     return if is_on { losses.drop(&value.path) } else { Ok(()) };
                 }
-                "caller" if value.find("type").is_none_or(|kind| kind.text == "\"direct\"") => return Ok(()),
+                "caller" if value.find("type").is_some_and(|kind| kind.text == "\"direct\"") => return Ok(()),
                 "citations" | "status" => return Ok(()),
                 _ if is_server_tool(&block.kind) || block.kind == "mcp_tool_listing" => return Ok(()),
                 _ => return unknown_member(&value, losses),
@@ -357,9 +385,44 @@ impl<'a> ContentBlock<'a> {
             *place = Some(value.text);
             Ok(())
         })?;
+        block.list_foreign(node, losses)?;
         Ok(block)
     }
+
+    /// Lists the members that belong to blocks of other types. Ids say nothing to the model.
+    fn list_foreign(&self, node: &Node<'a, '_>, losses: &mut Losses) -> Result<()> {
+        let Some((_, own)) = MEMBERS.iter().find(|(kind, _)| *kind == self.kind) else { return Ok(()) };
+        let members = [
+            ("text", self.text),
+            ("thinking", self.thinking),
+            ("signature", self.signature),
+            ("data", self.data),
+            ("source", self.source),
+            ("title", self.title),
+            ("context", self.context),
+            ("content", self.content),
+            ("name", self.name),
+            ("input", self.input),
+            ("tool_use_id", self.tool_use_id),
+            ("is_error", self.is_error),
+            ("tool_name", self.tool_name),
+        ];
+        unused_members(node, members.into_iter().filter(|(name, _)| !own.contains(name)), losses)
+    }
 }
+
+/// The members of blocks that are read, by the type of the block. Blocks of other types are left out or refused as a whole.
+const MEMBERS: [(&str, &[&str]); 9] = [
+    ("text", &["text"]),
+    ("image", &["source"]),
+    ("document", &["source", "title", "context"]),
+    ("search_result", &["source", "title", "content"]),
+    ("thinking", &["thinking", "signature"]),
+    ("redacted_thinking", &["data"]),
+    ("tool_use", &["name", "input"]),
+    ("tool_result", &["tool_use_id", "content", "is_error"]),
+    ("tool_reference", &["tool_name"]),
+];
 
 /// Returns a block that has to be text, as in instructions.
 pub(super) fn only_text<'a>(node: &Node<'a, '_>, losses: &mut Losses) -> Result<Text<'a>> {

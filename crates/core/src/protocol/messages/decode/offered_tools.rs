@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use crate::canon::{Choice, Losses, Request, Tool, not_carried};
 use crate::failure::Result;
 use crate::protocol::node::Node;
-use crate::protocol::pick::members_or_losses;
+use crate::protocol::pick::{members_or_losses, unused_members};
 
 use super::changes::{ConversationChanges, ToolChange};
 use super::{content, tools};
@@ -32,6 +32,12 @@ pub(super) fn add<'a>(
         }
         Ok(())
     })?;
+    if kind.as_deref() == Some("tool_definition") && name.is_some() {
+        losses.drop(&tool.path.key("name"))?;
+    }
+    if kind.as_deref() == Some("tool_reference") {
+        unused_members(&tool, [("definition", definition)], losses)?;
+    }
     match (kind.as_deref(), definition, name) {
         (Some("tool_definition"), Some(definition), _) => {
             let tool = tools::read(&tool.at("definition", definition), losses)?;

@@ -26,7 +26,8 @@ pub(in crate::protocol::messages) fn read<'a>(
     Node::of(document).members(|key, node| {
         let field = FIELDS.iter().find(|field| field.name == key);
         match field.map(|field| field.policy(target.protocol)) {
-            Some(FieldPolicy::Mapped | FieldPolicy::Own) => {
+            // Also of a member that has no effect, what nobody knows is told.
+            Some(FieldPolicy::Mapped | FieldPolicy::Own | FieldPolicy::Silent) => {
                 let late = (&mut conversation, &mut given);
                 member(key, &node, target, &mut request, late, losses)
             }

@@ -6,7 +6,7 @@ use crate::canon::{Choice, Chosen, Losses, Tool, ToolKind, WebSearch, not_carrie
 use crate::failure::Result;
 use crate::json::Raw;
 use crate::protocol::node::Node;
-use crate::protocol::pick::unknown_member;
+use crate::protocol::pick::{unknown_member, unused_members};
 use crate::protocol::place;
 
 use super::content;
@@ -118,13 +118,17 @@ pub(super) fn choice<'a>(
     node.members(|key, value| {
         match key {
             "type" => kind = Some(value.string()?),
-            "name" => name = Some(value.string()?),
+            "name" => name = Some(value.text),
             "disable_parallel_tool_use" => single = value.bool()?,
             _ => unknown_member(&value, losses)?,
         }
         Ok(())
     })?;
     let parallel = single.then_some(false);
+    if kind.as_deref() != Some("tool") {
+        unused_members(node, [("name", name.take())], losses)?;
+    }
+    let name = name.map(|text| node.at("name", text).string()).transpose()?;
     let choice = match (kind.as_deref(), name) {
         (Some("auto"), _) => Choice::Auto,
         (Some("any"), _) => Choice::Required,

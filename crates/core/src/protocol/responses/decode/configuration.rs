@@ -3,7 +3,7 @@
 use crate::canon::{Effort, Format, Losses, Part, Request, Role, Thinking, ThinkingMode, not_carried};
 use crate::failure::Result;
 use crate::protocol::node::Node;
-use crate::protocol::pick::members_or_losses;
+use crate::protocol::pick::{members_or_losses, unused_members};
 
 /// Reads an item that changes the request's settings from here on. The last one counts.
 pub(super) fn update<'a>(node: &Node<'a, '_>, request: &mut Request<'a>, losses: &mut Losses) -> Result<()> {
@@ -48,6 +48,10 @@ pub(super) fn format<'a>(node: &Node<'a, '_>, losses: &mut Losses) -> Result<For
     let [kind, name, description, schema, strict] =
         members_or_losses(node, ["type", "name", "description", "schema", "strict"], &[], losses)?;
     let kind = node.at("type", kind.unwrap_or_default()).string()?;
+    if matches!(kind.as_ref(), "text" | "json_object") {
+        let members = [("name", name), ("description", description), ("schema", schema), ("strict", strict)];
+        unused_members(node, members, losses)?;
+    }
     match (kind.as_ref(), schema) {
         ("text", _) => Ok(Format::Text),
         ("json_object", _) => Ok(Format::JsonObject),

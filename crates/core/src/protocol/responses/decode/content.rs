@@ -12,7 +12,7 @@ use crate::failure::{Failure, Kind, Result};
 use crate::json::JsonStr;
 use crate::protocol::node::{Node, Type};
 
-use crate::protocol::pick::{members_named, members_or_losses};
+use crate::protocol::pick::{members_or_losses, unused_members};
 
 /// Appends the parts of a content: a text, or an array. `long`: see [`cache_mark`].
 pub(super) fn read<'a>(
@@ -32,28 +32,109 @@ pub(super) fn read<'a>(
 }
 
 fn one<'a>(node: &Node<'a, '_>, long: bool, losses: &mut Losses) -> Result<Part<'a>> {
-    let [kind, text, refusal, mark] = members_or_losses(
-        node,
-        ["type", "text", "refusal", "prompt_cache_breakpoint"],
-        PART_MEMBERS,
-        losses,
-    )?;
-    let Some(kind) = kind else { return Err(node.missing("type").wrong("a string")) };
-    let cache = mark.map(|text| cache_mark(text, long));
+    let wire = PartWire::read(node, losses)?;
+    let kind = node.at("type", wire.kind.ok_or_else(|| node.missing("type").wrong("a string"))?).string()?;
+    wire.list_foreign(&kind, node, losses)?;
+    let cache = wire.mark.map(|text| cache_mark(text, long));
     let needed =
         |name: &'static str, value: Option<&'a str>| node.at(name, value.unwrap_or_default()).json_str();
-    match node.at("type", kind).string()?.as_ref() {
-        "input_text" | "output_text" | "text" => Ok(Part::Text(Text { text: needed("text", text)?, cache })),
-        "refusal" => Ok(Part::Refusal(needed("refusal", refusal.or(text))?)),
-        "input_image" => Ok(Part::Image(Image { cache, ..image(node, losses)? })),
-        "input_file" => Ok(Part::Document(DocumentPart { cache, ..file(node)? })),
-        "input_audio" => Ok(Part::Audio(Audio { cache, ..audio(node, losses)? })),
+    match kind.as_ref() {
+        "input_text" | "output_text" | "text" => {
+            Ok(Part::Text(Text { text: needed("text", wire.text)?, cache }))
+        }
+        "refusal" => Ok(Part::Refusal(needed("refusal", wire.refusal.or(wire.text))?)),
+        "input_image" => Ok(Part::Image(Image { cache, ..image(node, &wire, losses)? })),
+        "input_file" => Ok(Part::Document(DocumentPart { cache, ..file(node, &wire)? })),
+        "input_audio" => Ok(Part::Audio(Audio { cache, ..audio(node, wire.input_audio, losses)? })),
         _ => Err(unknown(node)),
     }
 }
 
-fn image<'a>(node: &Node<'a, '_>, losses: &mut Losses) -> Result<Image<'a>> {
-    let [url, detail, file_id] = members_named(node, ["image_url", "detail", "file_id"])?;
+/// The members of a part, unread.
+struct PartWire<'a> {
+    kind: Option<&'a str>,
+    mark: Option<&'a str>,
+    text: Option<&'a str>,
+    refusal: Option<&'a str>,
+    image_url: Option<&'a str>,
+    detail: Option<&'a str>,
+    file_id: Option<&'a str>,
+    file_data: Option<&'a str>,
+    file_url: Option<&'a str>,
+    filename: Option<&'a str>,
+    input_audio: Option<&'a str>,
+}
+
+impl<'a> PartWire<'a> {
+    fn read(node: &Node<'a, '_>, losses: &mut Losses) -> Result<Self> {
+        let names = [
+            "type",
+            "prompt_cache_breakpoint",
+            "text",
+            "refusal",
+            "image_url",
+            "detail",
+            "file_id",
+            "file_data",
+            "file_url",
+            "filename",
+            "input_audio",
+        ];
+        let [
+            kind,
+            mark,
+            text,
+            refusal,
+            image_url,
+            detail,
+            file_id,
+            file_data,
+            file_url,
+            filename,
+            input_audio,
+        ] = members_or_losses(node, names, OF_ANSWERS, losses)?;
+        Ok(Self {
+            kind,
+            mark,
+            text,
+            refusal,
+            image_url,
+            detail,
+            file_id,
+            file_data,
+            file_url,
+            filename,
+            input_audio,
+        })
+    }
+
+    /// Lists the members that belong to parts of other types.
+    fn list_foreign(&self, kind: &str, node: &Node<'a, '_>, losses: &mut Losses) -> Result<()> {
+        let own: &[&str] = match kind {
+            "refusal" if self.refusal.is_none() => &["text"],
+            "refusal" => &["refusal"],
+            "input_image" => &["image_url", "detail", "file_id"],
+            "input_file" => &["file_id", "file_data", "file_url", "filename"],
+            "input_audio" => &["input_audio"],
+            _ => &["text"],
+        };
+        let members = [
+            ("text", self.text),
+            ("refusal", self.refusal),
+            ("image_url", self.image_url),
+            ("detail", self.detail),
+            ("file_id", self.file_id),
+            ("file_data", self.file_data),
+            ("file_url", self.file_url),
+            ("filename", self.filename),
+            ("input_audio", self.input_audio),
+        ];
+        unused_members(node, members.into_iter().filter(|(name, _)| !own.contains(name)), losses)
+    }
+}
+
+fn image<'a>(node: &Node<'a, '_>, wire: &PartWire<'a>, losses: &mut Losses) -> Result<Image<'a>> {
+    let PartWire { image_url: url, detail, file_id, .. } = *wire;
     let detail = detail.map(|text| node.at("detail", text).json_str()).transpose()?;
     let Some(url) = url else {
         return Err(match file_id {
@@ -71,8 +152,8 @@ fn image<'a>(node: &Node<'a, '_>, losses: &mut Losses) -> Result<Image<'a>> {
     Ok(Image { source, path: url.path.to_string(), detail, cache: None })
 }
 
-fn file<'a>(node: &Node<'a, '_>) -> Result<DocumentPart<'a>> {
-    let [data, name, url, file_id] = members_named(node, ["file_data", "filename", "file_url", "file_id"])?;
+fn file<'a>(node: &Node<'a, '_>, wire: &PartWire<'a>) -> Result<DocumentPart<'a>> {
+    let PartWire { file_data: data, filename: name, file_url: url, file_id, .. } = *wire;
     let name = name.map(|text| node.at("filename", text).json_str()).transpose()?;
     let source = match (data, url, file_id) {
         (Some(data), ..) => file_data(&node.at("file_data", data))?,
@@ -110,8 +191,7 @@ fn as_text(source: Source<'_>) -> Source<'_> {
     text.map_or(source, |text| Source::Text(JsonStr::of(&text)))
 }
 
-fn audio<'a>(node: &Node<'a, '_>, losses: &mut Losses) -> Result<Audio<'a>> {
-    let [inner] = members_named(node, ["input_audio"])?;
+fn audio<'a>(node: &Node<'a, '_>, inner: Option<&'a str>, losses: &mut Losses) -> Result<Audio<'a>> {
     let inner = node.at("input_audio", inner.unwrap_or_default());
     let [data, format] = members_or_losses(&inner, ["data", "format"], &[], losses)?;
     let needed =
@@ -147,18 +227,8 @@ pub(super) fn is_long(text: &str) -> Option<bool> {
     Some(matches!(ttl.raw(), "12h" | "24h" | "1h"))
 }
 
-/// Members of parts that are read by the part's type, or that say nothing to others.
-const PART_MEMBERS: &[&str] = &[
-    "annotations",
-    "detail",
-    "file_data",
-    "file_id",
-    "file_url",
-    "filename",
-    "image_url",
-    "input_audio",
-    "logprobs",
-];
+/// Members of parts that belong to the answer that the part was, and say nothing to the model.
+const OF_ANSWERS: &[&str] = &["annotations", "logprobs"];
 
 #[cfg(test)]
 mod tests {

@@ -9,6 +9,7 @@ use crate::canon::{
 use crate::failure::{Failure, Kind, Result};
 use crate::json::{JsonStr, Raw, compact};
 use crate::protocol::node::{Node, Type};
+use crate::protocol::pick::unused_members;
 
 use super::{configuration, content, reasoning, tools};
 
@@ -41,6 +42,7 @@ struct InputItem<'a, 'n, 'p> {
     /// Whether the call runs beside the conversation: its `async`.
     later: Option<&'a str>,
     caller: Option<&'a str>,
+    summary: Option<&'a str>,
     /// The paths of members that are unknown.
     others: Vec<String>,
 }
@@ -65,6 +67,7 @@ impl<'a, 'n, 'p> InputItem<'a, 'n, 'p> {
                 "tools" => &mut item.tools,
                 "async" => &mut item.later,
                 "caller" => &mut item.caller,
+                "summary" => &mut item.summary,
                 _ => {
                     if !NEUTRAL.contains(&key) && !matches!(value.text, "[]" | "{}") {
                         item.others.push(value.path.to_string());
@@ -93,13 +96,29 @@ impl<'a, 'n, 'p> InputItem<'a, 'n, 'p> {
             tools: None,
             later: None,
             caller: None,
+            summary: None,
             others: Vec::new(),
         }
     }
 
-    /// Lists the members that are unknown.
-    fn list_others(&self, losses: &mut Losses) -> Result<()> {
-        self.others.iter().try_for_each(|path| losses.drop_named(path))
+    /// Lists the members that are unknown, or that belong to items of other types than `own` are the members of.
+    fn list_others(&self, own: &[&str], losses: &mut Losses) -> Result<()> {
+        self.others.iter().try_for_each(|path| losses.drop_named(path))?;
+        let members = [
+            ("role", self.role),
+            ("content", self.content),
+            ("call_id", self.call_id),
+            ("name", self.name),
+            ("namespace", self.namespace),
+            ("arguments", self.arguments),
+            ("input", self.input),
+            ("output", self.output),
+            ("tools", self.tools),
+            ("async", self.later),
+            ("caller", self.caller),
+            ("summary", self.summary),
+        ];
+        unused_members(self.node, members.into_iter().filter(|(name, _)| !own.contains(name)), losses)
     }
 }
 
@@ -124,13 +143,16 @@ impl<'a> InputReader<'_, 'a> {
         let Some(kind) = kind else { return self.message(&item) };
         match node.at("type", kind).string()?.as_ref() {
             "message" => self.message(&item),
-            "reasoning" => self.reasoning(node),
+            "reasoning" => {
+                item.list_others(&["content", "summary"], self.losses)?;
+                self.reasoning(node)
+            }
             "function_call" => self.call(&item, false),
             "custom_tool_call" => self.call(&item, true),
             "function_call_output" => self.output(&item, false),
             "custom_tool_call_output" => self.output(&item, true),
             "additional_tools" => {
-                item.list_others(self.losses)?;
+                item.list_others(&["role", "tools"], self.losses)?;
                 item.tools.map_or(Ok(()), |text| {
                     tools::add(&node.at("tools", text), &mut self.request.tools, self.losses)
                 })
@@ -141,9 +163,12 @@ impl<'a> InputReader<'_, 'a> {
             }
             "compaction_trigger" => {
                 self.trigger = Some(node.path.to_string());
-                Ok(())
+                item.list_others(&[], self.losses)
             }
-            "compaction" => self.summary(node),
+            "compaction" => {
+                item.list_others(&[], self.losses)?;
+                self.summary(node)
+            }
             "item_reference" => Err(state(node)),
             "configuration_update" => configuration::update(node, self.request, self.losses),
             kind if is_hosted(kind) => {
@@ -156,7 +181,7 @@ impl<'a> InputReader<'_, 'a> {
     }
 
     fn message(&mut self, item: &InputItem<'a, '_, '_>) -> Result<()> {
-        item.list_others(self.losses)?;
+        item.list_others(&["role", "content"], self.losses)?;
         let Some(role) = item.role else { return Err(item.node.missing("role").wrong("a string")) };
         let role = item.node.at("role", role);
         let Some(content) = item.content else { return Ok(()) };
@@ -210,9 +235,9 @@ impl<'a> InputReader<'_, 'a> {
     }
 
     fn call(&mut self, item: &InputItem<'a, '_, '_>, custom: bool) -> Result<()> {
-        item.list_others(self.losses)?;
         let node = item.node;
         let (key, args) = if custom { ("input", item.input) } else { ("arguments", item.arguments) };
+        item.list_others(&["call_id", "name", "namespace", key, "async", "caller"], self.losses)?;
         let args = match args.map(|text| node.at(key, text)) {
             None => Args::Str(JsonStr::default()),
             Some(args) if args.kind() == Type::String => Args::Str(args.json_str()?),
@@ -231,7 +256,7 @@ impl<'a> InputReader<'_, 'a> {
             self.losses.drop(&node.at("async", "true").path)?;
         }
         let caller = item.caller.map(|text| node.at("caller", text));
-        match caller.filter(|caller| caller.find("type").is_some_and(|kind| kind.text != "\"direct\"")) {
+        match caller.filter(|caller| caller.find("type").is_none_or(|kind| kind.text != "\"direct\"")) {
             // The program that has made the call.
             Some(caller) => self.losses.drop(&caller.path),
             None => Ok(()),
@@ -242,7 +267,8 @@ impl<'a> InputReader<'_, 'a> {
         if item.call_id.is_some_and(|id| self.gone.contains(&id)) {
             return self.losses.drop(&item.node.path);
         }
-        item.list_others(self.losses)?;
+        // Some clients repeat the name of the call.
+        item.list_others(&["call_id", "name", "output"], self.losses)?;
         let mut content = Vec::new();
         if let Some(text) = item.output {
             let output = item.node.at("output", text);
@@ -321,7 +347,7 @@ const HOSTED: [&str; 4] =
 const HOSTED_FAMILIES: [&str; 4] = ["mcp_", "computer_call", "program", "tool_search_"];
 
 /// Members of items that belong to items of one type, or that say nothing to others.
-const NEUTRAL: &[&str] = &["encrypted_content", "phase", "status", "summary"];
+const NEUTRAL: &[&str] = &["encrypted_content", "phase", "status"];
 
 /// Types of items that cannot be left out without changing the meaning of the conversation.
 const REFUSED: [&str; 6] = [

@@ -9,7 +9,7 @@ use crate::json::{self, JsonStr, Lenient as _, Raw};
 use crate::protocol::node::{Node, Type};
 
 use super::content;
-use crate::protocol::pick::{members_or_losses, unknown_member};
+use crate::protocol::pick::{members_or_losses, unknown_member, unused_members};
 use crate::protocol::place;
 
 /// Appends the tools of an array.
@@ -107,12 +107,21 @@ fn callable<'a>(
             _ => ToolKind::Function { schema: None, strict: None },
         },
     );
+    let mut inner = None;
     node.members(|key, value| match key {
         "function" | "custom" if value.kind() == Type::Object => {
-            value.members(|key, value| member(&mut tool, key, &value, losses))
+            inner = Some((if key == "custom" { "custom" } else { "function" }, value.text));
+            Ok(())
         }
         _ => member(&mut tool, key, &value, losses),
     })?;
+    if let Some((key, text)) = inner {
+        node.members(|key, value| match key {
+            _ if BESIDE_INNER.contains(&key) || value.text == "false" => Ok(()),
+            _ => unknown_member(&value, losses),
+        })?;
+        node.at(key, text).members(|key, value| member(&mut tool, key, &value, losses))?;
+    }
     if tool.name.is_empty() {
         return Err(node.missing("name").wrong("a string"));
     }
@@ -153,6 +162,7 @@ fn read_grammar<'a>(node: &Node<'a, '_>, losses: &mut Losses) -> Result<Option<G
     let [syntax, definition, inner] =
         members_or_losses(node, ["syntax", "definition", "grammar"], &["type"], losses)?;
     if let Some(inner) = inner {
+        unused_members(node, [("syntax", syntax), ("definition", definition)], losses)?;
         let inner = node.at("grammar", inner);
         let [syntax, definition] = members_or_losses(&inner, ["syntax", "definition"], &[], losses)?;
         return grammar(&inner, syntax, definition);
@@ -214,12 +224,16 @@ pub(super) fn choice<'a>(node: &Node<'a, '_>, losses: &mut Losses) -> Result<Cho
     }
     let names = ["type", "mode", "tools", "allowed_tools"];
     let [kind, mode, tools, allowed] = members_or_losses(node, names, CHOSEN_MEMBERS, losses)?;
+    if kind == Some("\"allowed_tools\"") {
+        members_or_losses(node, names, &[], losses)?;
+    }
     match kind.map(|text| node.at("type", text).string()).transpose()?.as_deref() {
         Some("function" | "custom") => named(node, losses).map(Choice::Named),
         Some("allowed_tools") => match allowed {
             // This is Chat's form.
             Some(inner) => {
                 let inner = node.at("allowed_tools", inner);
+                unused_members(node, [("mode", mode), ("tools", tools)], losses)?;
                 let [mode, tools] = members_or_losses(&inner, ["mode", "tools"], &[], losses)?;
                 subset(&inner, mode, tools, losses)
             }
@@ -253,6 +267,7 @@ fn named<'a>(node: &Node<'a, '_>, losses: &mut Losses) -> Result<Chosen<'a>> {
     let [kind, name, namespace, function, custom] =
         members_or_losses(node, ["type", "name", "namespace", "function", "custom"], &[], losses)?;
     if let Some(text) = name {
+        unused_members(node, [("function", function), ("custom", custom)], losses)?;
         let namespace = namespace.map(|text| node.at("namespace", text).string()).transpose()?;
         return Ok(Chosen { namespace, name: node.at("name", text).string()? });
     }
@@ -271,6 +286,9 @@ fn named<'a>(node: &Node<'a, '_>, losses: &mut Losses) -> Result<Chosen<'a>> {
         _ => Err(node.missing("name").wrong("a string")),
     }
 }
+
+/// Members that may stand beside the inner object of a tool.
+const BESIDE_INNER: &[&str] = &["type", "function", "custom", "cache_control", "prompt_cache_breakpoint"];
 
 /// Members of a choice of one tool.
 const CHOSEN_MEMBERS: &[&str] = &["name", "namespace", "function", "custom"];
