@@ -82,7 +82,7 @@ impl UsageArguments {
     pub(super) fn run(&self, client: &Client, quiet: bool, out: &mut dyn Write) -> Result<(), CommandError> {
         let is_plain =
             self.from.or(self.to).is_none() && self.by.is_none() && self.model.is_none() && !self.csv;
-        let account = self.account.as_deref().or(is_plain.then_some(DEFAULT_ACCOUNT));
+        let account = self.account.as_deref().or_else(|| is_plain.then_some(DEFAULT_ACCOUNT));
         if let Some(account) = account {
             let _: Account = client.get(&object_path("/accounts", account))?;
         }
