@@ -31,7 +31,7 @@ pub(super) struct UsageArguments {
     /// The end, which does not belong to it. Default: the end of this month.
     #[arg(long, value_name = "TIME")]
     to: Option<Moment>,
-    /// What has rows of its own, with commas: `account`, `key`, `model`, `provider`, and one of `hour`, `day` and `month`.
+    /// The facts that have rows of their own, with commas: `account`, `key`, `model`, `provider`, and one of `hour`, `day` and `month`.
     #[arg(long, value_name = "FACTS")]
     by: Option<String>,
     /// Prints comma-separated values with a line of names.
