@@ -8,7 +8,7 @@ use crate::auth::{MAX_NOTES_CHARS, Status};
 use crate::money::Amount;
 
 use super::body::Checked;
-use super::members::{check_name, check_tags, check_text, nullable};
+use super::members::{check_name, check_tag_changes, check_tags, check_text, nullable};
 use super::{Budget, Moment, NewBudget, Origin, Tags, Usd};
 
 /// An account.
@@ -151,6 +151,7 @@ impl Checked for AccountPatch {
         if let Some(name) = &self.name {
             check_name("name", name, mistakes);
         }
+        check_tag_changes(self.tags.iter().flatten().next(), mistakes);
     }
 }
 

@@ -241,6 +241,9 @@ impl<'a> Run<'a> {
         apply(&mut after, declared, &before.owner, self.key_defaults);
         if is_new {
             records::keys::insert(self.transaction, &after)?;
+        } else if before.deleted.is_some() {
+            // Only a key that is there has budgets.
+            records::keys::update(self.transaction, &after)?;
         }
         let planned = keys::object(self.transaction, &after, self.now)?;
         let is_same = Changed::new(id, None, (earlier.as_ref(), Some(&planned)), ()).is_empty();

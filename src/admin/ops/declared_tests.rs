@@ -42,9 +42,10 @@ impl Store {
         assert_eq!(self.declare(text, secrets), []);
     }
 
-    /// The rows of the audit log, oldest first.
+    /// The rows of the audit log, oldest first, behind that of the store itself.
     fn audit(&self) -> Vec<AuditRow> {
         let mut rows = self.operations.audit(&AuditFilter::default(), &Page::all()).unwrap().data;
+        rows.retain(|row| row.action != "store.create");
         rows.reverse();
         rows
     }
