@@ -16,7 +16,7 @@ mod shared;
 mod store;
 
 pub use crate::store::StoreError;
-pub use addresses::{AddressBlock, AddressList};
+pub use addresses::{AddressBlock, AddressList, MAX_ADDRESS_COUNT};
 pub use aliases::Aliases;
 pub use bearer::bearer_token;
 pub use budget::{Budget, BudgetOwner, Period};

@@ -12,7 +12,10 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 
-use crate::auth::{Aliases, Digest, MAX_NAME_CHARS, MAX_NOTES_CHARS, MAX_TAG_COUNT, Period, Secret};
+use crate::auth::{
+    AddressList, Aliases, Digest, MAX_ADDRESS_COUNT, MAX_NAME_CHARS, MAX_NOTES_CHARS, MAX_TAG_COUNT, Period,
+    Secret,
+};
 use crate::located::{Located, SourcePosition};
 use crate::meter::{self, NewBudget};
 use crate::money::Amount;
@@ -59,10 +62,16 @@ pub struct KeySettings {
     pub rpm: Option<RateSetting>,
     /// Tokens per minute, or `unlimited`. Default: `key_defaults`.
     pub tpm: Option<RateSetting>,
+    /// The most calls that are answered at once, or `unlimited`. Default: `unlimited`.
+    pub max_concurrent: Option<RateSetting>,
+    /// The addresses from which it may be used, and blocks of them such as `10.0.0.0/8`. Default: all.
+    pub allow_ips: Option<Located<AddressList>>,
     /// Its budgets. That for all time (`total`) is its spending limit.
     pub budgets: Option<Vec<Located<BudgetSettings>>>,
     /// Whether its requests are refused if a part of them would be lost in translation. Default: `false`.
     pub strict: Option<bool>,
+    /// Whether it has metrics of its own. Default: `false`.
+    pub watch: Option<bool>,
     /// The time from which it no longer works, as a date or a time in UTC, or `never`. Default: `never`.
     pub expires: Option<Located<String>>,
     /// Names and values for your own use.
@@ -142,10 +151,16 @@ pub struct DeclaredKey {
     pub rpm: Option<Option<u32>>,
     /// Tokens per minute.
     pub tpm: Option<Option<u32>>,
+    /// The most calls that are answered at once.
+    pub max_concurrent: Option<Option<u32>>,
+    /// The addresses from which it may be used.
+    pub allow_ips: Option<AddressList>,
     /// Its budgets.
     pub budgets: Option<Vec<NewBudget>>,
     /// Whether its requests are refused if a part of them would be lost in translation.
     pub strict: Option<bool>,
+    /// Whether it has metrics of its own.
+    pub watch: Option<bool>,
     /// The time from which it no longer works, in seconds since the epoch.
     pub expires: Option<Option<i64>>,
     /// Names and values for the operator's own use.
@@ -228,9 +243,12 @@ impl DeclaredKey {
             (self.aliases.is_some(), "aliases"),
             (self.rpm.is_some(), "rpm"),
             (self.tpm.is_some(), "tpm"),
+            (self.max_concurrent.is_some(), "max_concurrent"),
+            (self.allow_ips.is_some(), "allow_ips"),
             (self.budgets.is_some(), "budgets"),
             (self.budgets.is_some(), "spending_limit_usd"),
             (self.strict.is_some(), "strict"),
+            (self.watch.is_some(), "watch"),
             (self.expires.is_some(), "expires_at"),
             (self.tags.is_some(), "tags"),
             (self.notes.is_some(), "notes"),
@@ -296,6 +314,7 @@ impl Mistakes {
         );
         self.tags(place, &about, settings.tags.as_ref());
         self.models(place, &about, settings.models.as_deref(), settings.aliases.as_ref());
+        self.addresses(&about, settings.allow_ips.as_ref());
         let expires = settings.expires.map(|expires| self.expiry(&about, &expires));
         let budgets = self.budgets(place, &about, settings.budgets);
         let (digest, hint) = proof?;
@@ -310,8 +329,11 @@ impl Mistakes {
             aliases: settings.aliases,
             rpm: settings.rpm.map(RateSetting::limit),
             tpm: settings.tpm.map(RateSetting::limit),
+            max_concurrent: settings.max_concurrent.map(RateSetting::limit),
+            allow_ips: settings.allow_ips.map(|list| list.value),
             budgets,
             strict: settings.strict,
+            watch: settings.watch,
             expires,
             tags: settings.tags,
             notes: settings.notes,
@@ -398,6 +420,16 @@ impl Mistakes {
         for (place, name) in all.filter(|(_, name)| !is_model_name(name)) {
             let form = format!("write 1 to {MAX_NAME_BYTES} visible ASCII characters");
             self.add(place, format!("{about}: '{name}' is no model's name: {form}"));
+        }
+    }
+
+    fn addresses(&mut self, about: &str, list: Option<&Located<AddressList>>) {
+        let Some(Located { value: list, place }) = list else { return };
+        if list.is_empty() {
+            self.add(*place, format!("{about}: `allow_ips` is empty; leave it out to allow all addresses"));
+        }
+        if list.len() > MAX_ADDRESS_COUNT {
+            self.add(*place, format!("{about}: `allow_ips` has more than {MAX_ADDRESS_COUNT} addresses"));
         }
     }
 

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::admin::error::Mistake;
-use crate::auth::{self, AddressList, Aliases, Digest, MAX_NOTES_CHARS, Status};
+use crate::auth::{self, AddressList, Aliases, Digest, MAX_ADDRESS_COUNT, MAX_NOTES_CHARS, Status};
 use crate::route::{MAX_NAME_BYTES, is_model_name};
 
 use super::body::Checked;
@@ -366,9 +366,6 @@ const LIMIT_TWICE: &str = "`spending_limit_usd` is the hard budget for all time:
 
 /// The most models that a key names.
 const MAX_MODEL_COUNT: usize = 1_000;
-
-/// The most addresses and blocks of a key, which each of its calls is compared with.
-const MAX_ADDRESS_COUNT: usize = 100;
 
 /// The overlap of a rotation for which none was given.
 const DEFAULT_OVERLAP_SECONDS: i64 = 24 * 3_600;

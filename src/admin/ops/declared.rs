@@ -397,6 +397,10 @@ fn apply(key: &mut KeyRecord, declared: &DeclaredKey, before: &Ownership, defaul
     rule(&mut rights.rate.rpm, declared.rpm.as_ref(), freed("rpm"), defaults.rpm);
     rule(&mut rights.rate.tpm, declared.tpm.as_ref(), freed("tpm"), defaults.tpm);
     rule(&mut rights.strict, declared.strict.as_ref(), freed("strict"), false);
+    let (most, from) = (declared.max_concurrent.as_ref(), declared.allow_ips.clone().map(Some));
+    rule(&mut rights.max_concurrent, most, freed("max_concurrent"), None);
+    rule(&mut rights.allow_ips, from.as_ref(), freed("allow_ips"), None);
+    rule(&mut key.watch, declared.watch.as_ref(), freed("watch"), false);
 }
 
 /// Sets a member to its declared value, or to its default if it was declared before.

@@ -178,6 +178,41 @@ fn what_the_file_declares_is_changed_there_and_the_rest_is_not() {
 }
 
 #[test]
+fn the_conditions_of_use_of_a_key_can_be_declared() {
+    let (mut store, ci) = (Store::new(), Secret::generate());
+    let secrets: &[(&str, &Secret)] = &[("CI", &ci)];
+    let conditions = ", max_concurrent: 2, allow_ips: [10.0.0.0/8, \"::1\"], watch: true";
+    let text = |conditions: &str| format!("keys: [{{name: ci, secret: \"env:CI\"{conditions}}}]");
+    store.follow(&text(conditions), secrets);
+    let has = |store: &Store| {
+        let key = store.operations.key("key_ci").unwrap();
+        (key.max_concurrent, key.allow_ips.map(|list| list.to_string()), key.watch)
+    };
+    assert_eq!(has(&store), (Some(2), Some("10.0.0.0/8+::1".to_owned()), true));
+    for (patch, member) in [
+        (KeyPatch { max_concurrent: Some(None), ..KeyPatch::default() }, "max_concurrent"),
+        (KeyPatch { allow_ips: Some(None), ..KeyPatch::default() }, "allow_ips"),
+        (KeyPatch { watch: Some(false), ..KeyPatch::default() }, "watch"),
+    ] {
+        let (code, message) = refused(store.patch_key("key_ci", &patch));
+        assert_eq!(code, Code::ManagedByConfiguration);
+        assert!(message.starts_with(&format!("`{member}`")), "{message}");
+    }
+    store.follow(&text(", max_concurrent: unlimited"), secrets);
+    assert_eq!(has(&store), (None, None, false), "what is taken out of the file gets its default");
+
+    let wrong = |conditions: &str| {
+        let text = format!("providers: {{demo: {{}}}}\n{}", text(conditions));
+        Config::parse(&text, |_| Some(ci.expose().to_owned())).unwrap_err().to_string()
+    };
+    assert!(wrong(", allow_ips: []").contains("`allow_ips` is empty"));
+    assert!(wrong(", allow_ips: [10.1.2.3/8]").contains("`10.0.0.0/8`"));
+    assert!(wrong(", max_concurrent: 0").contains("at least 1"));
+    let many = vec!["10.0.0.1"; 101].join(", ");
+    assert!(wrong(&format!(", allow_ips: [{many}]")).contains("more than 100 addresses"));
+}
+
+#[test]
 fn disabling_wins_until_somebody_enables_the_object() {
     let (mut store, ci) = (Store::new(), Secret::generate());
     let secrets: &[(&str, &Secret)] = &[("CI", &ci)];
