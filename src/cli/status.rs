@@ -1,4 +1,4 @@
-//! `crossmodel status` and `crossmodel config status`: the state of a running gateway, and of its configuration.
+//! `crossmodel status` and `crossmodel config`: the state of a running gateway, and of its configuration.
 
 use std::io::Write;
 
@@ -9,13 +9,16 @@ use crossmodel::admin::client::Client;
 use crossmodel::admin::model::{Condition, ConditionStatus, Members, Status};
 
 use super::failure::CommandError;
-use super::table::{OutputFormat, print, table};
+use super::table::{OutputFormat, print, read_view, table};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigCommand {
     /// Shows the configuration in force, the one on the disk, and what a reload refused or left for a restart.
     #[command(after_help = "Examples:\n  crossmodel config status\n  crossmodel config status --json")]
     Status(OutputFormat),
+    /// Reads the configuration file again, and puts it into effect. Fails if the file is refused.
+    #[command(after_help = "Examples:\n  crossmodel config reload\n  crossmodel config reload --json")]
+    Reload(OutputFormat),
 }
 
 /// The configuration of a gateway, as far as the table shows it.
@@ -99,12 +102,13 @@ fn row(condition: &Condition) -> Vec<String> {
 }
 
 impl ConfigCommand {
-    /// Shows the configuration of a gateway. Fails if the file on the disk was refused.
+    /// Shows the configuration of a gateway, read again if that is wanted. Fails if the file on the disk was refused.
     pub(super) fn run(&self, client: &Client, out: &mut dyn Write) -> Result<(), CommandError> {
-        let Self::Status(format) = self;
-        let members: Members = client.get("/config")?;
-        let text = serde_json::to_vec(&members).map_err(io_error)?;
-        let view: ConfigView = serde_json::from_slice(&text).map_err(io_error)?;
+        let (members, format): (Members, _) = match self {
+            Self::Status(format) => (client.get("/config")?, format),
+            Self::Reload(format) => (client.send("POST", "/config/reload", &Members::new())?, format),
+        };
+        let view: ConfigView = read_view(&members)?;
         if format.json {
             print(&members, out)?;
         } else {
@@ -112,10 +116,6 @@ impl ConfigCommand {
         }
         if view.refused.is_some() { Err(CommandError::Shown) } else { Ok(()) }
     }
-}
-
-fn io_error(error: serde_json::Error) -> CommandError {
-    CommandError::Usage(format!("the answer of the gateway cannot be read: {error}"))
 }
 
 impl ConfigView {
