@@ -1,5 +1,6 @@
 //! `crossmodel status` and `crossmodel config`: the state of a running gateway, and of its configuration.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use clap::Subcommand;
@@ -33,6 +34,9 @@ struct ConfigView {
     warnings: Vec<String>,
     overridden: Vec<String>,
     declared: Option<DeclaredView>,
+    proxies: BTreeMap<String, String>,
+    guards: Vec<String>,
+    content_log: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -148,6 +152,13 @@ impl ConfigView {
             row("declared", format!("{accounts} accounts, {keys} keys"));
             disabled_although_declared.iter().for_each(|id| row("disabled although declared", id.clone()));
         }
+        for (provider, proxy) in &self.proxies {
+            row("proxy", format!("{provider} through {proxy}"));
+        }
+        self.guards.iter().for_each(|guard| row("guard", guard.clone()));
+        if let Some(file) = &self.content_log {
+            row("content log", file.clone());
+        }
         rows
     }
 }
@@ -178,7 +189,8 @@ mod tests {
                "on_disk":{"sha256":"bb","changed_at":"T2"},
                "refused":{"at":"T3","problems":[{"line":4,"column":1,"message":"no"},"neither"]},
                "restart_required":["listen"],"warnings":["w"],"overridden":["--listen"],
-               "declared":{"accounts":1,"keys":2,"disabled_although_declared":["key_ci"]},"later":1}"#,
+               "declared":{"accounts":1,"keys":2,"disabled_although_declared":["key_ci"]},
+               "proxies":{"openai":"proxy:3128"},"guards":["pii"],"content_log":"/c.jsonl","later":1}"#,
         )
         .unwrap();
         let rows: Vec<_> = view.rows().iter().map(|row| row.join(": ")).collect();
@@ -194,6 +206,9 @@ mod tests {
             "overridden by: --listen",
             "declared: 1 accounts, 2 keys",
             "disabled although declared: key_ci",
+            "proxy: openai through proxy:3128",
+            "guard: pii",
+            "content log: /c.jsonl",
         ];
         assert_eq!(rows, expected);
         let bare: ConfigView = serde_json::from_str("{}").unwrap();

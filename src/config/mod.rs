@@ -7,6 +7,7 @@ mod admin;
 mod audit;
 mod build;
 mod connection;
+mod content_paths;
 mod cors;
 mod declared;
 mod error;
@@ -31,6 +32,7 @@ mod warning;
 
 pub use admin::{AdminListener, AdminSettings};
 pub use audit::{AuditSettings, Days};
+pub use content_paths::ContentPaths;
 pub use cors::{Cors, CorsMembers, CorsSettings, OriginSettings, Origins};
 pub use declared::{
     AccountSettings, BudgetSettings, Declarations, DeclaredAccount, DeclaredKey, DollarSetting, KeySettings,

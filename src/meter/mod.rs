@@ -53,7 +53,7 @@ pub use budgets::{
 pub(crate) use invariant::violated;
 pub use invariant::{Invariant, violations};
 pub use ledger::Ledger;
-pub use price::{Extras, Prices, RateSettings, TierSettings, Unpriced};
+pub use price::{Extras, Prices, RateSettings, TierSettings, TokenPrices, Unpriced};
 pub use report::{Tally, UsageReport};
 pub use transactions::{
     NewTransaction, TransactionKind, WalletTransaction, find_transaction, transact, transactions,
