@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::failure::{Failure, Kind};
 use crate::money::Amount;
 
-use super::{AddressList, Aliases, Budget, CallCounts, Digest};
+use super::account_limits::includes_model;
+use super::{AccountLimits, AddressList, Aliases, Budget, CallCounts, Digest};
 
 /// Whether something is in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -46,6 +47,8 @@ pub struct Key {
     pub secret: KeySecret,
     /// Whether the account is in use.
     pub account_status: Status,
+    /// The limits of the account; absent: none.
+    pub account_limits: Option<Box<AccountLimits>>,
     /// Whether the account has a wallet, which pays for its calls.
     pub has_wallet: bool,
     /// The budgets of the key, then those of its account.
@@ -127,14 +130,11 @@ impl Key {
         list.is_none_or(|list| client.is_some_and(|client| list.contains(client)))
     }
 
-    /// Whether the key may call this model.
+    /// Whether the key and its account may call this model.
     #[must_use]
     pub fn allows(&self, model: &str) -> bool {
-        let matches = |pattern: &String| match pattern.strip_suffix('*') {
-            Some(prefix) => model.starts_with(prefix),
-            None => pattern == model,
-        };
-        self.rights.models.as_ref().is_none_or(|models| models.iter().any(matches))
+        let of_account = self.account_limits.as_ref().and_then(|limits| limits.models.as_deref());
+        includes_model(self.rights.models.as_deref(), model) && includes_model(of_account, model)
     }
 }
 
@@ -221,6 +221,7 @@ impl Key {
                 last_used: Arc::default(),
             },
             account_status: Status::Active,
+            account_limits: None,
             has_wallet: false,
             budgets: Arc::default(),
             counts: Arc::default(),

@@ -2,6 +2,7 @@
 //!
 //! A [`KeyTable`] answers from memory; operators may change the [`Store`] behind it while the proxy runs.
 
+mod account_limits;
 mod addresses;
 mod aliases;
 mod bearer;
@@ -16,6 +17,7 @@ mod shared;
 mod store;
 
 pub use crate::store::StoreError;
+pub use account_limits::AccountLimits;
 pub use addresses::{AddressBlock, AddressList, MAX_ADDRESS_COUNT};
 pub use aliases::Aliases;
 pub use bearer::bearer_token;

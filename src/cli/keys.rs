@@ -197,7 +197,7 @@ pub(super) struct HashArguments {
 
 /// A limit, or none.
 #[derive(Clone, Copy, Debug)]
-struct Limit<T>(Option<T>);
+pub(super) struct Limit<T>(pub(super) Option<T>);
 
 #[derive(Debug, Args)]
 pub(super) struct One {
@@ -213,7 +213,7 @@ fn alias(text: &str) -> Result<(String, String), String> {
 }
 
 /// Parses the name of a model.
-fn model_name(text: &str) -> Result<String, String> {
+pub(super) fn model_name(text: &str) -> Result<String, String> {
     let why = || format!("a model's name has 1 to {MAX_NAME_BYTES} visible ASCII characters");
     is_model_name(text).then(|| text.to_owned()).ok_or_else(why)
 }
@@ -393,7 +393,7 @@ fn read_digest() -> Result<Digest, CommandError> {
 }
 
 /// Returns the models of arguments: `None` if none are named, and `Some(None)` for all models.
-fn models_of(models: &[String]) -> Option<Option<Vec<String>>> {
+pub(super) fn models_of(models: &[String]) -> Option<Option<Vec<String>>> {
     match models {
         [] => None,
         [all] if all == "all" => Some(None),

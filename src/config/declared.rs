@@ -36,6 +36,14 @@ pub struct AccountSettings {
     pub budgets: Option<Vec<Located<BudgetSettings>>>,
     /// The balance in dollars below which somebody wants to be told, or `none`.
     pub low_balance: Option<Located<DollarSetting>>,
+    /// The models that its keys may call, as ids or `vendor/*`. Default: all.
+    pub models: Option<Vec<Located<String>>>,
+    /// Requests per minute of all its keys together, or `unlimited`. Default: `unlimited`.
+    pub rpm: Option<RateSetting>,
+    /// Tokens per minute of all its keys together, or `unlimited`. Default: `unlimited`.
+    pub tpm: Option<RateSetting>,
+    /// The most calls of all its keys that are answered at once, or `unlimited`. Default: `unlimited`.
+    pub max_concurrent: Option<RateSetting>,
     /// Names and values for your own use.
     pub tags: Option<BTreeMap<String, String>>,
 }
@@ -124,6 +132,14 @@ pub struct DeclaredAccount {
     pub budgets: Option<Vec<NewBudget>>,
     /// The balance below which somebody wants to be told.
     pub low_balance: Option<Option<Amount>>,
+    /// The models that its keys may call.
+    pub models: Option<Vec<String>>,
+    /// Requests per minute of all its keys together.
+    pub rpm: Option<Option<u32>>,
+    /// Tokens per minute of all its keys together.
+    pub tpm: Option<Option<u32>>,
+    /// The most calls of all its keys that are answered at once.
+    pub max_concurrent: Option<Option<u32>>,
     /// Names and values for the operator's own use.
     pub tags: Option<BTreeMap<String, String>>,
 }
@@ -226,6 +242,10 @@ impl DeclaredAccount {
             (self.name.is_some(), "name"),
             (self.budgets.is_some(), "budgets"),
             (self.low_balance.is_some(), "low_balance_usd"),
+            (self.models.is_some(), "models"),
+            (self.rpm.is_some(), "rpm"),
+            (self.tpm.is_some(), "tpm"),
+            (self.max_concurrent.is_some(), "max_concurrent"),
             (self.tags.is_some(), "tags"),
         ])
     }
@@ -276,7 +296,8 @@ impl Mistakes {
     }
 
     fn account(&mut self, Located { value: settings, place }: Located<AccountSettings>) -> DeclaredAccount {
-        let AccountSettings { id, name, budgets, low_balance, tags } = settings;
+        let AccountSettings { id, name, budgets, low_balance, models, rpm, tpm, max_concurrent, tags } =
+            settings;
         if id.value.is_empty() {
             self.add(id.place, "accounts: the id is empty");
         }
@@ -284,11 +305,16 @@ impl Mistakes {
         let about = format!("account '{}'", id.value);
         self.text(place, &format!("{about}: the name"), name.as_deref().unwrap_or_default(), MAX_NAME_CHARS);
         self.tags(place, &about, tags.as_ref());
+        self.models(place, &about, models.as_deref(), None);
         DeclaredAccount {
             place,
             name,
             budgets: self.budgets(place, &about, budgets),
             low_balance: low_balance.map(|low_balance| low_balance.value.0),
+            models: models.map(|models| models.into_iter().map(|model| model.value).collect()),
+            rpm: rpm.map(RateSetting::limit),
+            tpm: tpm.map(RateSetting::limit),
+            max_concurrent: max_concurrent.map(RateSetting::limit),
             tags,
             id: id.value,
         }

@@ -8,7 +8,7 @@ use crate::auth::{self, AddressList, Aliases, Digest, MAX_ADDRESS_COUNT, MAX_NOT
 use crate::route::{MAX_NAME_BYTES, is_model_name};
 
 use super::body::Checked;
-use super::members::{check_name, check_tags, check_text, nullable};
+use super::members::{check_limit, check_name, check_tags, check_text, nullable};
 use super::{Budget, Moment, NewBudget, Origin, Period, Tags, Usd};
 
 /// A key.
@@ -260,9 +260,9 @@ impl Checked for NewKey {
         for (alias, model) in self.aliases.iter() {
             check_alias(alias, Some(model), mistakes);
         }
-        check_limit("rpm", self.rpm.flatten(), mistakes);
-        check_limit("tpm", self.tpm.flatten(), mistakes);
-        check_limit("max_concurrent", self.max_concurrent, mistakes);
+        check_limit(("rpm", "key"), self.rpm.flatten(), mistakes);
+        check_limit(("tpm", "key"), self.tpm.flatten(), mistakes);
+        check_limit(("max_concurrent", "key"), self.max_concurrent, mistakes);
         check_addresses(self.allow_ips.as_ref(), mistakes);
         check_money(self.spending_limit_usd, mistakes);
         let is_limit = |budget: &NewBudget| budget.period == auth::Period::Total && budget.hard;
@@ -287,9 +287,9 @@ impl Checked for KeyPatch {
         for (alias, model) in self.aliases.iter().flatten().flatten() {
             check_alias(alias, model.as_deref(), mistakes);
         }
-        check_limit("rpm", self.rpm.flatten(), mistakes);
-        check_limit("tpm", self.tpm.flatten(), mistakes);
-        check_limit("max_concurrent", self.max_concurrent.flatten(), mistakes);
+        check_limit(("rpm", "key"), self.rpm.flatten(), mistakes);
+        check_limit(("tpm", "key"), self.tpm.flatten(), mistakes);
+        check_limit(("max_concurrent", "key"), self.max_concurrent.flatten(), mistakes);
         check_addresses(self.allow_ips.as_ref().and_then(Option::as_ref), mistakes);
         check_money(self.spending_limit_usd.flatten(), mistakes);
         if self.spending_limit_usd.is_some() && self.budgets.is_some() {
@@ -317,7 +317,7 @@ impl Checked for KeyLookup {
     }
 }
 
-fn check_models(models: Option<&[String]>, mistakes: &mut Vec<Mistake>) {
+pub(super) fn check_models(models: Option<&[String]>, mistakes: &mut Vec<Mistake>) {
     for (n, model) in models.unwrap_or_default().iter().enumerate() {
         check_model(&format!("models[{n}]"), model, mistakes);
     }
@@ -338,12 +338,6 @@ fn check_model(param: &str, name: &str, mistakes: &mut Vec<Mistake>) {
     if !is_model_name(name) {
         let message = format!("a model's name has 1 to {MAX_NAME_BYTES} visible ASCII characters");
         mistakes.push(Mistake::new(param, message));
-    }
-}
-
-fn check_limit(param: &str, limit: Option<u32>, mistakes: &mut Vec<Mistake>) {
-    if limit == Some(0) {
-        mistakes.push(Mistake::new(param, "is 0; to stop the key, disable it"));
     }
 }
 

@@ -42,10 +42,11 @@ impl Store {
         assert_eq!(self.declare(text, secrets), []);
     }
 
-    /// The rows of the audit log, oldest first.
+    /// The rows of the audit log about keys and accounts, oldest first.
     fn audit(&self) -> Vec<AuditRow> {
         let mut rows = self.operations.audit(&AuditFilter::default(), &Page::all()).unwrap().data;
         rows.reverse();
+        rows.retain(|row| row.action != "store.create");
         rows
     }
 
@@ -213,6 +214,28 @@ fn the_conditions_of_use_of_a_key_can_be_declared() {
 }
 
 #[test]
+fn the_limits_of_an_account_can_be_declared() {
+    let mut store = Store::new();
+    let text = |limits: &str| format!("accounts: [{{id: team{limits}}}]");
+    store.follow(&text(", models: [openai/*], rpm: 600, tpm: 9000, max_concurrent: 8"), &[]);
+    let has = |store: &Store| {
+        let account = store.operations.account("team").unwrap();
+        (account.models, account.rpm, account.tpm, account.max_concurrent)
+    };
+    let models = vec!["openai/*".to_owned()];
+    assert_eq!(has(&store), (Some(models), Some(600), Some(9_000), Some(8)));
+    let actor = store.operator.clone();
+    let patch = AccountPatch { tpm: Some(Some(1)), ..AccountPatch::default() };
+    let (code, _) = refused(store.operations.update_account(&Intent::of(&actor), "team", &patch));
+    assert_eq!(code, Code::ManagedByConfiguration);
+    store.follow(&text(", rpm: unlimited"), &[]);
+    assert_eq!(has(&store), (None, None, None, None), "what is taken out of the file gets its default");
+    store.operations.update_account(&Intent::of(&actor), "team", &patch).unwrap();
+    store.follow(&text(", rpm: 7"), &[]);
+    assert_eq!(has(&store), (None, Some(7), Some(1), None), "what the file does not name stays");
+}
+
+#[test]
 fn disabling_wins_until_somebody_enables_the_object() {
     let (mut store, ci) = (Store::new(), Secret::generate());
     let secrets: &[(&str, &Secret)] = &[("CI", &ci)];
@@ -266,8 +289,10 @@ fn what_is_no_longer_declared_is_disabled_and_is_the_same_object_when_it_is_back
     store.follow("", &[]);
     let actor = store.operator.clone();
     store.operations.delete_key(&Intent::of(&actor), "key_ci").unwrap();
+    store.operations.delete_account(&Intent::of(&actor), "team").unwrap();
     store.follow(&text, secrets);
     assert!(store.admits(&ci));
+    assert_eq!(store.operations.account("team").unwrap().status, Status::Active);
 }
 
 #[test]
