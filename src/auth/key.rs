@@ -12,7 +12,7 @@ use crate::failure::{Failure, Kind};
 use crate::money::Amount;
 
 use super::account_limits::includes_model;
-use super::{AccountLimits, AddressList, Aliases, Budget, CallCounts, Digest};
+use super::{AccountLimits, AddressList, Aliases, Budget, CallCounts, Digest, Tags};
 
 /// Whether something is in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -53,6 +53,8 @@ pub struct Key {
     pub has_wallet: bool,
     /// The budgets of the key, then those of its account.
     pub budgets: Arc<[Budget]>,
+    /// The tags of its calls: its own ones, and those of its account.
+    pub tags: Tags,
     /// The calls that were made by the key.
     pub counts: Arc<CallCounts>,
 }
@@ -109,9 +111,6 @@ pub const MAX_NAME_CHARS: usize = 64;
 
 /// The longest notes of a key, in characters.
 pub const MAX_NOTES_CHARS: usize = 200;
-
-/// The most tags of a key or an account.
-pub const MAX_TAG_COUNT: usize = 8;
 
 /// The right to make one call.
 pub type Grant = Arc<Key>;
@@ -224,6 +223,7 @@ impl Key {
             account_limits: None,
             has_wallet: false,
             budgets: Arc::default(),
+            tags: None,
             counts: Arc::default(),
         }
     }

@@ -8,6 +8,7 @@ mod aliases;
 mod bearer;
 mod budget;
 mod call_counts;
+mod expiry;
 mod key;
 mod key_table;
 mod operator;
@@ -15,6 +16,7 @@ mod secret;
 mod secret_uses;
 mod shared;
 mod store;
+mod tag;
 
 pub use crate::store::StoreError;
 pub use account_limits::AccountLimits;
@@ -23,9 +25,8 @@ pub use aliases::Aliases;
 pub use bearer::bearer_token;
 pub use budget::{Budget, BudgetOwner, Period};
 pub use call_counts::{CallCounts, CallOutcome, CallTotals};
-pub use key::{
-    Grant, Key, KeySecret, MAX_NAME_CHARS, MAX_NOTES_CHARS, MAX_TAG_COUNT, RateLimits, Rights, Status,
-};
+pub use expiry::{ExpiringKey, expiring_keys};
+pub use key::{Grant, Key, KeySecret, MAX_NAME_CHARS, MAX_NOTES_CHARS, RateLimits, Rights, Status};
 pub use key_table::KeyTable;
 pub use operator::{AccountScope, Operator, OperatorToken, Role};
 pub(crate) use secret::random;
@@ -36,3 +37,4 @@ pub use shared::{NameKey, SharedSecret};
 pub use store::Store;
 #[cfg(test)]
 pub(crate) use store::testing::NewKey;
+pub use tag::{MAX_TAG_COUNT, Tag, Tags, is_tag_name, is_tag_value};

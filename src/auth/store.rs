@@ -12,6 +12,7 @@ use crate::store::{self, StoreError};
 
 use super::budget::{self, Budget, BudgetOwner};
 use super::key::KeySecret;
+use super::tag;
 use super::{AccountLimits, Digest, Key, RateLimits, Rights, SharedSecret, Status};
 
 /// A key of the store with its working secrets, oldest first.
@@ -138,7 +139,8 @@ fn join_secrets(secrets: &mut [Key]) {
 fn key(row: &Row<'_>) -> rusqlite::Result<Option<Key>> {
     let Some(digest) = row.get("digest")? else { return Ok(None) };
     let models: Option<String> = row.get("models")?;
-    let aliases: String = row.get("aliases")?;
+    let (aliases, tags): (String, String) = (row.get("aliases")?, row.get("tags")?);
+    let account_tags: String = row.get("account_tags")?;
     let allow_ips: Option<String> = row.get("allow_ips")?;
     let last_used: Option<i64> = row.get("last_used")?;
     let minute = last_used.and_then(|time| u32::try_from(time / SECONDS_PER_MINUTE).ok());
@@ -171,6 +173,7 @@ fn key(row: &Row<'_>) -> rusqlite::Result<Option<Key>> {
         account_limits: account_limits(row)?,
         has_wallet: row.get("has_wallet")?,
         budgets: Arc::default(),
+        tags: tag::of_key(&account_tags, &tags),
         counts: Arc::default(),
     }))
 }
@@ -200,8 +203,9 @@ fn parse<T: serde::de::DeserializeOwned>(text: &str) -> rusqlite::Result<T> {
 const SHARED: &str = "shared";
 
 /// The keys that have changed since a revision, each with its secrets.
-const SELECT_CHANGED: &str = "SELECT k.*, a.status AS account_status, a.models AS account_models,
-    a.rpm AS account_rpm, a.tpm AS account_tpm, a.max_concurrent AS account_max_concurrent, s.digest, s.hint, s.not_after, s.last_used,
+const SELECT_CHANGED: &str = "SELECT k.*, a.status AS account_status, a.tags AS account_tags, a.models AS account_models,
+    a.rpm AS account_rpm, a.tpm AS account_tpm, a.max_concurrent AS account_max_concurrent,
+    s.digest, s.hint, s.not_after, s.last_used,
     EXISTS (SELECT 1 FROM wallets w WHERE w.account = k.account) AS has_wallet
     FROM keys k JOIN accounts a ON a.id = k.account LEFT JOIN key_secrets s ON s.key = k.id AND k.deleted IS NULL
     WHERE k.id IN (SELECT id FROM keys WHERE revision > ?1 UNION

@@ -14,7 +14,7 @@ use serde::de::{self, Deserializer, Visitor};
 
 use crate::auth::{
     AddressList, Aliases, Digest, MAX_ADDRESS_COUNT, MAX_NAME_CHARS, MAX_NOTES_CHARS, MAX_TAG_COUNT, Period,
-    Secret,
+    Secret, is_tag_name, is_tag_value,
 };
 use crate::located::{Located, SourcePosition};
 use crate::meter::{self, NewBudget};
@@ -494,11 +494,13 @@ impl Mistakes {
             self.add(place, format!("{about}: there are more than {MAX_TAG_COUNT} tags"));
         }
         for (name, value) in tags {
-            if name.is_empty() {
-                self.add(place, format!("{about}: the name of a tag is empty"));
+            let mut wrong = |why: &str| self.add(place, format!("{about}: the tag '{name}': {why}"));
+            if !is_tag_name(name) {
+                wrong("the name is not of 1 to 32 characters a-z, 0-9, '_', '.' and '-'");
             }
-            self.text(place, &format!("{about}: the tag '{name}'"), name, MAX_NAME_CHARS);
-            self.text(place, &format!("{about}: the tag '{name}'"), value, MAX_NAME_CHARS);
+            if !is_tag_value(value) {
+                wrong("the value is not of 1 to 64 letters, digits and characters of _.:@/-");
+            }
         }
     }
 

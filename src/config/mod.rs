@@ -9,6 +9,7 @@ mod build;
 mod connection;
 mod content_paths;
 mod cors;
+mod days;
 mod declared;
 mod error;
 mod first_run;
@@ -26,14 +27,18 @@ mod schema;
 mod secret;
 mod settings;
 mod status;
+mod tags;
 mod tls;
 mod units;
+mod usage;
 mod warning;
+mod webhooks;
 
 pub use admin::{AdminListener, AdminSettings};
-pub use audit::{AuditSettings, Days};
+pub use audit::AuditSettings;
 pub use content_paths::ContentPaths;
 pub use cors::{Cors, CorsMembers, CorsSettings, OriginSettings, Origins};
+pub use days::Days;
 pub use declared::{
     AccountSettings, BudgetSettings, Declarations, DeclaredAccount, DeclaredKey, DollarSetting, KeySettings,
 };
@@ -51,5 +56,8 @@ pub use status::{
     ConfigStatus, DeclaredStatus, DiskFile, LoadedFile, ProcessSettings, RefusedFile, ReloadTrigger,
     changed_sections, overridden, sha256,
 };
+pub use tags::{TagRules, TagSettings};
 pub use tls::{ClientAuth, TlsFiles};
+pub use usage::UsageSettings;
 pub use warning::Warning;
+pub use webhooks::{WebhookSecretSettings, WebhookSettings};

@@ -26,6 +26,8 @@ pub struct AccessLogSettings {
     pub to: Destination,
     /// The part of a client's address that a line contains.
     pub client: ClientDetail,
+    /// The form in which a line names the end user of a call.
+    pub user: EndUserDetail,
 }
 
 /// The forms in which the settings may be written: the destination alone, or a map.
@@ -46,6 +48,9 @@ struct AccessLogMap {
     /// The part of a client's address that a line contains. Default: `full`.
     #[serde(default)]
     client: ClientDetail,
+    /// The form of the end user whom a request names in `user`, `safety_identifier` or `metadata.user_id`. Default: `off`.
+    #[serde(default)]
+    user: EndUserDetail,
 }
 
 /// The destination of access lines.
@@ -75,6 +80,19 @@ pub enum ClientDetail {
     Off,
 }
 
+/// The form in which access lines name the end user of a call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum EndUserDetail {
+    /// Not at all.
+    #[default]
+    Off,
+    /// 16 hexadecimal digits, which are the same for the same user at all gateways of a store.
+    Hash,
+    /// As the request does.
+    Plain,
+}
+
 /// The log of all requests.
 #[derive(Debug)]
 pub struct AccessLog {
@@ -95,8 +113,8 @@ struct OpenLog {
 impl From<AccessLogForm> for AccessLogSettings {
     fn from(form: AccessLogForm) -> Self {
         match form {
-            AccessLogForm::Destination(to) => Self { to, client: ClientDetail::default() },
-            AccessLogForm::Map(AccessLogMap { to, client }) => Self { to, client },
+            AccessLogForm::Destination(to) => Self { to, ..Self::default() },
+            AccessLogForm::Map(AccessLogMap { to, client, user }) => Self { to, client, user },
         }
     }
 }
@@ -238,7 +256,11 @@ mod tests {
             (r#"{"to":"a.log","client":"truncated"}"#, file("a.log"), ClientDetail::Truncated),
             (r#"{"client":"off"}"#, Destination::Stdout, ClientDetail::Off),
         ] {
-            assert_eq!(read(text), AccessLogSettings { to, client }, "{text}");
+            assert_eq!(
+                read(text),
+                AccessLogSettings { to, client, ..AccessLogSettings::default() },
+                "{text}"
+            );
         }
         assert!(serde_json::from_str::<AccessLogSettings>(r#"{"two":"a.log"}"#).is_err());
     }

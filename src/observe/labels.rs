@@ -1,5 +1,6 @@
 //! The labels whose values the gateway chooses: each of them is an enum, so that nothing else can become a series.
 
+use crate::auth::{BudgetOwner, Period};
 use crate::limit::LimitOwner;
 
 /// The way in which an attempt at a target has failed.
@@ -40,9 +41,11 @@ pub enum LimitRefusal {
     /// The balance of the account.
     Balance,
     /// A budget of the key or the account.
-    Budget,
+    Budget(BudgetOwner, Period),
     /// The part of the balance that other calls do not hold.
-    InFlight,
+    BalanceInFlight,
+    /// The part of a budget that other calls do not hold.
+    BudgetInFlight(BudgetOwner, Period),
 }
 
 /// The reason for which the credential of an operator was not accepted.
@@ -124,8 +127,8 @@ impl LimitRefusal {
             Self::Requests(LimitOwner::Account) => "account.rpm",
             Self::Tokens(LimitOwner::Key) => "key.tpm",
             Self::Tokens(LimitOwner::Account) => "account.tpm",
-            Self::NoWallet | Self::Balance | Self::InFlight => "account.wallet",
-            Self::Budget => "budget",
+            Self::NoWallet | Self::Balance | Self::BalanceInFlight => "account.wallet",
+            Self::Budget(owner, period) | Self::BudgetInFlight(owner, period) => budget(owner, period),
         }
     }
 
@@ -138,9 +141,23 @@ impl LimitRefusal {
             Self::Tokens(_) => "tokens",
             Self::NoWallet => "no_wallet",
             Self::Balance => "balance",
-            Self::Budget => "budget",
-            Self::InFlight => "in_flight",
+            Self::Budget(..) => "budget",
+            Self::BalanceInFlight | Self::BudgetInFlight(..) => "in_flight",
         }
+    }
+}
+
+/// Returns the name of the limit that a budget is.
+fn budget(owner: BudgetOwner, period: Period) -> &'static str {
+    match (owner, period) {
+        (BudgetOwner::Key, Period::Day) => "key.budget.day",
+        (BudgetOwner::Key, Period::Week) => "key.budget.week",
+        (BudgetOwner::Key, Period::Month) => "key.budget.month",
+        (BudgetOwner::Key, Period::Total) => "key.budget.total",
+        (BudgetOwner::Account, Period::Day) => "account.budget.day",
+        (BudgetOwner::Account, Period::Week) => "account.budget.week",
+        (BudgetOwner::Account, Period::Month) => "account.budget.month",
+        (BudgetOwner::Account, Period::Total) => "account.budget.total",
     }
 }
 

@@ -359,6 +359,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("8_targets.sql"),
     include_str!("9_declared.sql"),
     include_str!("10_limits.sql"),
+    include_str!("11_alerts.sql"),
 ];
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::money::Amount;
 
 use super::body::Checked;
 use super::key::check_models;
-use super::members::{check_limit, check_name, check_tags, check_text, nullable};
+use super::members::{check_limit, check_name, check_tag_changes, check_tags, check_text, nullable};
 use super::{Budget, Moment, NewBudget, Origin, Tags, Usd};
 
 /// An account.
@@ -194,6 +194,7 @@ impl Checked for AccountPatch {
         if let Some(name) = &self.name {
             check_name("name", name, mistakes);
         }
+        check_tag_changes(self.tags.iter().flatten().next(), mistakes);
         check_models(self.models.as_ref().and_then(Option::as_deref), mistakes);
         check_limits([self.rpm, self.tpm, self.max_concurrent].map(Option::flatten), mistakes);
     }

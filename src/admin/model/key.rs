@@ -8,7 +8,7 @@ use crate::auth::{self, AddressList, Aliases, Digest, MAX_ADDRESS_COUNT, MAX_NOT
 use crate::route::{MAX_NAME_BYTES, is_model_name};
 
 use super::body::Checked;
-use super::members::{check_limit, check_name, check_tags, check_text, nullable};
+use super::members::{check_limit, check_name, check_tag_changes, check_tags, check_text, nullable};
 use super::{Budget, Moment, NewBudget, Origin, Period, Tags, Usd};
 
 /// A key.
@@ -283,6 +283,7 @@ impl Checked for KeyPatch {
         if let Some(Some(notes)) = &self.notes {
             check_text("notes", notes, MAX_NOTES_CHARS, mistakes);
         }
+        check_tag_changes(self.tags.iter().flatten().next(), mistakes);
         check_models(self.models.as_ref().and_then(Option::as_deref), mistakes);
         for (alias, model) in self.aliases.iter().flatten().flatten() {
             check_alias(alias, model.as_deref(), mistakes);

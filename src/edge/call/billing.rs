@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::auth::Grant;
+use crate::auth::{Grant, Tags};
 use crate::edge::call::attempts::Attempts;
 use crate::edge::call::estimate::{CostEstimate, OVERHEAD, Payment};
 use crate::edge::call::money_refusal;
@@ -29,6 +29,8 @@ pub(in crate::edge) struct Billing {
     standing: RateLimitStatus,
     /// The limit of its key or account by which the call was refused.
     limit: Option<LimitRefusal>,
+    /// The tags by which the call is counted.
+    pub(in crate::edge) tags: Tags,
     bill: Option<Bill>,
 }
 
@@ -227,7 +229,7 @@ impl Billing {
     fn close(&mut self, catalog: &Catalog, attempts: &Attempts, close: impl FnOnce(&mut Bill)) {
         let Some(bill) = &mut self.bill else { return };
         price_others(bill, catalog, attempts);
-        bill.answered_by(served_by(attempts));
+        bill.answered_by(ServedBy { tags: self.tags.clone(), ..served_by(attempts) });
         close(bill);
         // The reservation stays for a bill that is not closed.
         if let (Some(charge), Some(ticket)) = (bill.charge(), &mut self.ticket) {
@@ -243,7 +245,7 @@ fn served_by(attempts: &Attempts) -> ServedBy {
     let found = &call.found;
     let is_known = attempts.answer.usage.is_some() || *found.id == *found.entry.id;
     let model = if is_known { Arc::clone(&found.id) } else { found.entry.id.as_str().into() };
-    ServedBy { model, provider: Arc::clone(&call.provider().name) }
+    ServedBy { model, provider: Arc::clone(&call.provider().name), tags: None }
 }
 
 /// Tells the bill the prices of other models, if one has answered or was called within the call.

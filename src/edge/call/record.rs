@@ -146,6 +146,8 @@ impl CallContext {
             cached_tokens: usage.map(|usage| usage.cache_read),
             finish_reason: self.attempts.answer.said.finish.first().map(String::as_str),
             cost_nano: self.billing.cost(),
+            tags: self.request.tags.list.as_deref(),
+            user: self.request.tags.user.as_deref(),
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::canon::Sealer;
 use crate::edge::call::endpoint::{self, Endpoint};
 use crate::edge::call::gemini_path::GeminiAddress;
 use crate::edge::call::snapshot::Snapshot;
+use crate::edge::call::tags::CallTags;
 use crate::observe::{CallContent, ContentFacts, ContentLog, GuardAction, GuardLine, millis};
 use crate::protocol::ProtocolId;
 use crate::route::{Caller, ModelEntry};
@@ -38,6 +39,7 @@ pub(in crate::edge) struct RequestInfo {
     /// Whether the client prefers a refusal to a loss.
     pub(in crate::edge) strict: bool,
     pub(in crate::edge) grant: Option<Grant>,
+    pub(in crate::edge) tags: CallTags,
     /// The last characters of a credential that was refused, if it has the form of a key.
     pub(in crate::edge) key_hint: Option<String>,
     pub(in crate::edge) requested_model: Option<String>,
@@ -88,6 +90,7 @@ impl RequestInfo {
             address: None,
             strict: false,
             grant: None,
+            tags: CallTags::default(),
             key_hint: None,
             requested_model: None,
             bytes_in: 0,

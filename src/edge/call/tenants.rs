@@ -19,6 +19,8 @@ use crate::translate::owners::{Claims, Owners};
 pub(in crate::edge) struct Tenants {
     seal: SealKey,
     names: NameKey,
+    /// The key that turns end users into names.
+    pub(in crate::edge) users: NameKey,
     owners: Arc<Owners>,
     /// The providers that have answered conversations.
     pub(in crate::edge) conversations: Arc<Conversations>,
@@ -30,6 +32,7 @@ impl Tenants {
         Self {
             seal: SealKey::new(secret.key(CARRIERS)),
             names: secret.names(IDEMPOTENCY),
+            users: secret.names(END_USERS),
             owners: Arc::default(),
             conversations: Arc::default(),
         }
@@ -82,6 +85,7 @@ impl Tenants {
 /// The purposes of keys. After a change of a purpose, everything made with the old key is worthless.
 const CARRIERS: &str = "carriers";
 const IDEMPOTENCY: &str = "idempotency";
+const END_USERS: &str = "end users";
 
 /// The most characters of an id in a message.
 const SHOWN: usize = 80;

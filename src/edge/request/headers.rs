@@ -303,8 +303,12 @@ pub(in crate::edge) fn identify(head: &mut ResponseHeader, identity: Identity<'_
     if attempts.answer.estimated {
         put("x-crossmodel-estimated", "true");
     }
-    if let Some(dropped) = attempts.call.as_ref().and_then(|call| call.dropped.as_deref()) {
-        put("x-crossmodel-dropped", dropped);
+    let dropped = attempts.call.as_ref().and_then(|call| call.dropped.as_deref());
+    match (dropped, &*request.tags.dropped) {
+        (None, "") => {}
+        (Some(members), "") => put(DROPPED, members),
+        (None, tags) => put(DROPPED, tags),
+        (Some(members), tags) => put(DROPPED, &format!("{members}, {tags}")),
     }
     if let Some(Endpoint::Call(protocol) | Endpoint::Compact(protocol)) = request.endpoint {
         let _ = limits(head, protocol, standing, request.time);
@@ -475,6 +479,9 @@ static RETURNED: [HeaderName; 4] = [
 const MAX_RETURNED_HEADER_BYTES: usize = 4096;
 
 const FORWARDED_PREFIXES: &[&str] = &["x-codex-", "x-stainless-"];
+
+/// The header that tells clients what of their request was left out or changed.
+const DROPPED: &str = "x-crossmodel-dropped";
 
 #[cfg(test)]
 mod tests {

@@ -15,6 +15,8 @@ use crate::config::{
 use crate::edge::gateway::Gateway;
 use crate::edge::server::certificates::{Certificates, Renewal};
 use crate::edge::server::reload_requests::{ReloadAnswer, ReloadOutcome};
+use crate::edge::server::webhooks;
+use crate::notify::Webhook;
 
 /// The files that are put into effect again on a signal, or once they have changed and are no longer being
 /// written.
@@ -49,6 +51,7 @@ impl InForce {
         let files: Vec<_> =
             config.watched.iter().map(|file| std::fs::read(file).unwrap_or_default()).collect();
         let secrets = config.providers.iter().flat_map(|provider| provider.secrets()).map(str::as_bytes);
+        let secrets = secrets.chain(config.webhooks.iter().flat_map(Webhook::secret_parts));
         let guards = config.guards.iter().filter_map(|guard| Some(guard.secret.as_ref()?.expose_secret()));
         let texts = std::iter::once(text.as_bytes())
             .chain(secrets)
@@ -170,7 +173,9 @@ impl Reload {
     fn refuse(&mut self, error: &ConfigError) -> ReloadOutcome {
         self.gateway.metrics().bad_reloads.inc();
         log::error!("the configuration stays as it was:\n{error}");
-        self.status.refused = Some(RefusedFile::new(error));
+        let refused = RefusedFile::new(error);
+        webhooks::tell_of_refusal(&self.gateway, &refused);
+        self.status.refused = Some(refused);
         self.gateway.note_config(&self.status);
         ReloadOutcome::Refused
     }
