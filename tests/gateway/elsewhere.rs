@@ -186,7 +186,9 @@ fn a_process_that_has_handed_over_is_still_asked_by_its_own_name() {
     let earlier = run(&data, &["status", "--gateway", &own, "--json"]);
     let now = run(&data, &["status", "--json"]);
     assert!(now.status.success(), "{now:?}");
-    assert!(matches!(earlier.status.code(), Some(0 | 1)) && !earlier.stdout.is_empty(), "{earlier:?}");
+    let said = text(&earlier.stdout);
+    assert_eq!(earlier.status.code(), Some(1), "{earlier:?}");
+    assert!(said.contains("\"Draining\"") && said.contains("of which 1 are running"), "{said}");
     let nobody = run(&data, &["status", "--gateway", "127.0.0.1:1"]);
     assert_eq!(nobody.status.code(), Some(5), "{nobody:?}");
     drop(call);
