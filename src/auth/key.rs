@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::failure::{Failure, Kind};
 use crate::money::Amount;
 
-use super::account_limits::includes_model;
-use super::{AccountLimits, AddressList, Aliases, Budget, CallCounts, Digest, Tags};
+use super::limits::includes_model;
+use super::{AccountLimits, AddressList, Aliases, Budget, CallCounts, Digest, RateLimits, Tags};
 
 /// Whether something is in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -95,15 +95,6 @@ pub struct Rights {
     pub max_concurrent: Option<u32>,
     /// The addresses from which the key may be used; absent: all.
     pub allow_ips: Option<AddressList>,
-}
-
-/// The rate limits of a key, per minute.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct RateLimits {
-    /// Requests; absent: unlimited.
-    pub rpm: Option<u32>,
-    /// Tokens; absent: unlimited.
-    pub tpm: Option<u32>,
 }
 
 /// The longest name of a key, an account or a tag, in characters.
@@ -226,5 +217,24 @@ impl Key {
             tags: None,
             counts: Arc::default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_needs_the_permission_of_its_key_and_of_its_account() {
+        let list = |models: &[&str]| Some(models.iter().map(|model| (*model).to_owned()).collect());
+        let mut key = Key::sample("k", "a");
+        key.account_limits =
+            Some(Box::new(AccountLimits { models: list(&["openai/*"]), ..AccountLimits::default() }));
+        assert_eq!([key.allows("openai/gpt-5"), key.allows("demo/chat")], [true, false]);
+        key.rights.models = list(&["openai/gpt-5", "demo/chat"]);
+        let allowed = ["openai/gpt-5", "openai/o3", "demo/chat"].map(|model| key.allows(model));
+        assert_eq!(allowed, [true, false, false]);
+        key.account_limits = None;
+        assert!(key.allows("demo/chat"));
     }
 }

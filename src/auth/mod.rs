@@ -2,7 +2,6 @@
 //!
 //! A [`KeyTable`] answers from memory; operators may change the [`Store`] behind it while the proxy runs.
 
-mod account_limits;
 mod addresses;
 mod aliases;
 mod bearer;
@@ -11,6 +10,7 @@ mod call_counts;
 mod expiry;
 mod key;
 mod key_table;
+mod limits;
 mod operator;
 mod secret;
 mod secret_uses;
@@ -19,15 +19,15 @@ mod store;
 mod tag;
 
 pub use crate::store::StoreError;
-pub use account_limits::AccountLimits;
 pub use addresses::{AddressBlock, AddressList, MAX_ADDRESS_COUNT};
 pub use aliases::Aliases;
 pub use bearer::bearer_token;
 pub use budget::{Budget, BudgetOwner, Period};
 pub use call_counts::{CallCounts, CallOutcome, CallTotals};
 pub use expiry::{ExpiringKey, expiring_keys};
-pub use key::{Grant, Key, KeySecret, MAX_NAME_CHARS, MAX_NOTES_CHARS, RateLimits, Rights, Status};
+pub use key::{Grant, Key, KeySecret, MAX_NAME_CHARS, MAX_NOTES_CHARS, Rights, Status};
 pub use key_table::KeyTable;
+pub use limits::{AccountLimits, RateLimits};
 pub use operator::{AccountScope, Operator, OperatorToken, Role};
 pub(crate) use secret::random;
 pub use secret::random_id;

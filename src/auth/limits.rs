@@ -1,6 +1,15 @@
-//! The limits of an account, which bind all its keys together.
+//! Limits of keys and of accounts. Those of an account bind all its keys together.
 
-use super::RateLimits;
+use serde::Serialize;
+
+/// The rate limits of a key or an account, per minute.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RateLimits {
+    /// Requests; absent: unlimited.
+    pub rpm: Option<u32>,
+    /// Tokens; absent: unlimited.
+    pub tpm: Option<u32>,
+}
 
 /// The limits of an account. They bind besides those of each key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,24 +37,4 @@ pub(super) fn includes_model(models: Option<&[String]>, model: &str) -> bool {
         None => pattern == model,
     };
     models.is_none_or(|models| models.iter().any(matches))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::auth::Key;
-
-    #[test]
-    fn a_call_needs_the_permission_of_its_key_and_of_its_account() {
-        let list = |models: &[&str]| Some(models.iter().map(|model| (*model).to_owned()).collect());
-        let mut key = Key::sample("k", "a");
-        key.account_limits =
-            Some(Box::new(AccountLimits { models: list(&["openai/*"]), ..AccountLimits::default() }));
-        assert_eq!([key.allows("openai/gpt-5"), key.allows("demo/chat")], [true, false]);
-        key.rights.models = list(&["openai/gpt-5", "demo/chat"]);
-        let allowed = ["openai/gpt-5", "openai/o3", "demo/chat"].map(|model| key.allows(model));
-        assert_eq!(allowed, [true, false, false]);
-        key.account_limits = None;
-        assert!(key.allows("demo/chat"));
-    }
 }
