@@ -56,7 +56,7 @@ impl WebhookSecretSettings {
     }
 }
 
-/// What is wrong with the settings, and where.
+/// Mistakes of the settings, with their places.
 type Mistakes = Vec<(SourcePosition, String)>;
 
 /// Makes the webhooks, as far as their settings are right, and reports what is wrong. `resolve` follows a reference to a

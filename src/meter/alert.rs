@@ -261,7 +261,7 @@ fn write_audit(transaction: &Transaction<'_>, alert: &BudgetAlert, now: i64) -> 
     Ok(())
 }
 
-/// How far a balance has come to its end, in the order of the levels.
+/// The state of a balance on the way to its end, in the order of the levels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum BalanceLevel {
     Enough = 0,

@@ -24,7 +24,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("store", &["money", "private"]),
     ("auth", &["failure", "money", "repeated", "store"]),
     ("limit", &["auth", "failure"]),
-    ("notify", &["money", "store"]),
+    ("notify", &["store"]),
     ("meter", &["auth", "canon", "money", "notify", "private", "repeated", "store"]),
     ("observe", &["auth", "canon", "limit", "meter", "money", "private", "repeated", "store"]),
     (

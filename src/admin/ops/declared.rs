@@ -252,7 +252,7 @@ impl<'a> Run<'a> {
         if is_new {
             records::keys::insert(self.transaction, &after)?;
         } else if before.deleted.is_some() {
-            // A key has its budgets only if it is there.
+            // Only a key that is there has budgets.
             records::keys::update(self.transaction, &after)?;
         }
         let planned = keys::object(self.transaction, &after, self.now)?;

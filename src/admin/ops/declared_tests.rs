@@ -42,11 +42,11 @@ impl Store {
         assert_eq!(self.declare(text, secrets), []);
     }
 
-    /// The rows of the audit log about keys and accounts, oldest first.
+    /// The rows of the audit log, oldest first, behind that of the store itself.
     fn audit(&self) -> Vec<AuditRow> {
         let mut rows = self.operations.audit(&AuditFilter::default(), &Page::all()).unwrap().data;
-        rows.reverse();
         rows.retain(|row| row.action != "store.create");
+        rows.reverse();
         rows
     }
 
