@@ -12,7 +12,9 @@ use crate::failure::{Failure, Kind};
 use crate::money::Amount;
 
 use super::limits::includes_model;
-use super::{AccountLimits, AddressList, Aliases, Budget, CallCounts, Digest, RateLimits, Tags};
+use super::{
+    AccountLimits, AddressList, Aliases, Budget, CallCounts, ContentLogging, Digest, RateLimits, Tags,
+};
 
 /// Whether something is in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -41,6 +43,8 @@ pub struct Key {
     pub created: i64,
     /// Whether the key has metrics of its own.
     pub watch: bool,
+    /// Whether the content of its calls may be written down.
+    pub content_log: ContentLogging,
     /// The time from which the key no longer works, in seconds since the epoch.
     pub expires: Option<i64>,
     /// The secret by which the call is made.
@@ -201,6 +205,7 @@ impl Key {
             rights: Rights::default(),
             created: 0,
             watch: false,
+            content_log: ContentLogging::On,
             expires: None,
             secret: KeySecret {
                 digest: Digest([0; 32]),

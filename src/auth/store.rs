@@ -13,7 +13,7 @@ use crate::store::{self, StoreError};
 use super::budget::{self, Budget, BudgetOwner};
 use super::key::KeySecret;
 use super::tag;
-use super::{AccountLimits, Digest, Key, RateLimits, Rights, SharedSecret, Status};
+use super::{AccountLimits, ContentLogging, Digest, Key, RateLimits, Rights, SharedSecret, Status};
 
 /// A key of the store with its working secrets, oldest first.
 #[derive(Debug)]
@@ -159,6 +159,7 @@ fn key(row: &Row<'_>) -> rusqlite::Result<Option<Key>> {
             allow_ips: allow_ips.map(|text| parse(&text)).transpose()?,
         },
         watch: row.get("watch")?,
+        content_log: ContentLogging::of_stored(row.get("content_log")?),
         created: row.get("created")?,
         expires: row.get("expires")?,
         secret: KeySecret {

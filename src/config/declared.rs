@@ -1,26 +1,24 @@
 //! The keys and accounts that the file declares.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::PathBuf;
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use serde::de::{self, Deserializer, Visitor};
 
 use crate::auth::{
-    AddressList, Aliases, Digest, MAX_ADDRESS_COUNT, MAX_NAME_CHARS, MAX_NOTES_CHARS, MAX_TAG_COUNT, Period,
-    Secret, is_tag_name, is_tag_value,
+    AddressList, Aliases, ContentLogging, Digest, MAX_ADDRESS_COUNT, MAX_NAME_CHARS, MAX_NOTES_CHARS,
+    MAX_TAG_COUNT, Period, Secret, is_tag_name, is_tag_value,
 };
 use crate::located::{Located, SourcePosition};
 use crate::meter::{self, NewBudget};
 use crate::money::Amount;
 use crate::route::{MAX_NAME_BYTES, is_model_name};
 
+use super::dollars::DollarSetting;
 use super::error::Problem;
 use super::rate::RateSetting;
 
@@ -80,6 +78,8 @@ pub struct KeySettings {
     pub strict: Option<bool>,
     /// Whether it has metrics of its own. Default: `false`.
     pub watch: Option<bool>,
+    /// Whether the content of its calls may be written to the content log: `on` or `off`. Default: `on`.
+    pub content_log: Option<ContentLogging>,
     /// The time from which it no longer works, as a date or a time in UTC, or `never`. Default: `never`.
     pub expires: Option<Located<String>>,
     /// Names and values for your own use.
@@ -101,10 +101,6 @@ pub struct BudgetSettings {
     /// The percentages of the limit at which it gives an alert. Default: `[80]`.
     pub alert_at: Option<Vec<u32>>,
 }
-
-/// An amount of dollars, or none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DollarSetting(Option<Amount>);
 
 /// The keys and accounts that a configuration declares.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -177,6 +173,8 @@ pub struct DeclaredKey {
     pub strict: Option<bool>,
     /// Whether it has metrics of its own.
     pub watch: Option<bool>,
+    /// Whether the content of its calls may be written to the content log.
+    pub content_log: Option<ContentLogging>,
     /// The time from which it no longer works, in seconds since the epoch.
     pub expires: Option<Option<i64>>,
     /// Names and values for the operator's own use.
@@ -269,6 +267,7 @@ impl DeclaredKey {
             (self.budgets.is_some(), "spending_limit_usd"),
             (self.strict.is_some(), "strict"),
             (self.watch.is_some(), "watch"),
+            (self.content_log.is_some(), "content_log"),
             (self.expires.is_some(), "expires_at"),
             (self.tags.is_some(), "tags"),
             (self.notes.is_some(), "notes"),
@@ -360,6 +359,7 @@ impl Mistakes {
             budgets,
             strict: settings.strict,
             watch: settings.watch,
+            content_log: settings.content_log,
             expires,
             tags: settings.tags,
             notes: settings.notes,
@@ -545,52 +545,6 @@ impl From<BudgetSettings> for NewBudget {
             is_hard: settings.hard.unwrap_or(true),
             alert_at: settings.alert_at.unwrap_or_else(|| vec![meter::DEFAULT_ALERT]),
         }
-    }
-}
-
-impl<'de> Deserialize<'de> for DollarSetting {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(DollarVisitor)
-    }
-}
-
-struct DollarVisitor;
-
-impl Visitor<'_> for DollarVisitor {
-    type Value = DollarSetting;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an amount of dollars, such as 10 or 2.50")
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<DollarSetting, E> {
-        match text {
-            "none" => Ok(DollarSetting(None)),
-            text => text.parse().map(|amount| DollarSetting(Some(amount))).map_err(de::Error::custom),
-        }
-    }
-
-    fn visit_u64<E: de::Error>(self, dollars: u64) -> Result<DollarSetting, E> {
-        self.visit_str(&dollars.to_string())
-    }
-
-    /// Reads the shortest decimal text that stands for the number, which is the one that was written.
-    fn visit_f64<E: de::Error>(self, dollars: f64) -> Result<DollarSetting, E> {
-        self.visit_str(&dollars.to_string())
-    }
-}
-
-impl JsonSchema for DollarSetting {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        "Dollars".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": ["string", "number"], "pattern": "^([0-9]+(\\.[0-9]{1,9})?|none)$" })
     }
 }
 

@@ -11,6 +11,7 @@ mod content_paths;
 mod cors;
 mod days;
 mod declared;
+mod dollars;
 mod error;
 mod first_run;
 mod guard_build;
@@ -40,8 +41,9 @@ pub use content_paths::ContentPaths;
 pub use cors::{Cors, CorsMembers, CorsSettings, OriginSettings, Origins};
 pub use days::Days;
 pub use declared::{
-    AccountSettings, BudgetSettings, Declarations, DeclaredAccount, DeclaredKey, DollarSetting, KeySettings,
+    AccountSettings, BudgetSettings, Declarations, DeclaredAccount, DeclaredKey, KeySettings,
 };
+pub use dollars::DollarSetting;
 pub use error::{ConfigError, Problem};
 pub use first_run::DEMO;
 pub use guards::{Guard, GuardFallback, GuardMoment, GuardSettings, GuardView};

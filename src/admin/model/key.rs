@@ -4,7 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::admin::error::Mistake;
-use crate::auth::{self, AddressList, Aliases, Digest, MAX_ADDRESS_COUNT, MAX_NOTES_CHARS, Status};
+use crate::auth::{
+    self, AddressList, Aliases, ContentLogging, Digest, MAX_ADDRESS_COUNT, MAX_NOTES_CHARS, Status,
+};
 use crate::route::{MAX_NAME_BYTES, is_model_name};
 
 use super::body::Checked;
@@ -61,6 +63,9 @@ pub struct Key {
     /// Whether the key has metrics of its own.
     #[serde(default)]
     pub watch: bool,
+    /// Whether the content of its calls may be written to the content log.
+    #[serde(default)]
+    pub content_log: ContentLogging,
     /// Names and values for the operator's own use.
     pub tags: Tags,
     /// Notes for operators.
@@ -146,6 +151,8 @@ pub struct NewKey {
     pub strict: bool,
     /// Whether it has metrics of its own.
     pub watch: bool,
+    /// Whether the content of its calls may be written to the content log. Default: `on`.
+    pub content_log: ContentLogging,
     /// Names and values for the operator's own use.
     pub tags: Tags,
     /// Notes for operators.
@@ -209,6 +216,9 @@ pub struct KeyPatch {
     /// Whether it has metrics of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub watch: Option<bool>,
+    /// Whether the content of its calls may be written to the content log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_log: Option<ContentLogging>,
     /// Names and values for the operator's own use; a value that is `null` removes one.
     #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<std::collections::BTreeMap<String, Option<String>>>")]

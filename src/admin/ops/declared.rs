@@ -11,7 +11,7 @@ use crate::admin::records::accounts::AccountRecord;
 use crate::admin::records::declaration::{Declaration, DeclaredTable, Ownership};
 use crate::admin::records::keys::KeyRecord;
 use crate::admin::records::{self, declaration};
-use crate::auth::{AccountLimits, BudgetOwner, RateLimits, Rights, Status};
+use crate::auth::{AccountLimits, BudgetOwner, ContentLogging, RateLimits, Rights, Status};
 use crate::config::{Declarations, DeclaredAccount, DeclaredKey, Problem};
 use crate::{meter, store};
 
@@ -288,6 +288,7 @@ impl<'a> Run<'a> {
             created: self.now,
             created_by: self.actor.name.clone(),
             watch: false,
+            content_log: ContentLogging::On,
             expires: None,
             deleted: None,
             revision: 0,
@@ -414,6 +415,8 @@ fn apply(key: &mut KeyRecord, declared: &DeclaredKey, before: &Ownership, defaul
     rule(&mut rights.max_concurrent, most, freed("max_concurrent"), None);
     rule(&mut rights.allow_ips, from.as_ref(), freed("allow_ips"), None);
     rule(&mut key.watch, declared.watch.as_ref(), freed("watch"), false);
+    let content = declared.content_log.as_ref();
+    rule(&mut key.content_log, content, freed("content_log"), ContentLogging::On);
 }
 
 /// Sets a member to its declared value, or to its default if it was declared before.

@@ -6,7 +6,7 @@ use crate::admin::error::{Code, OperationError};
 use crate::admin::model::{
     AccountPatch, AuditRow, KeyPatch, NewAccount, NewBudgets, NewKey, Origin, Rotation, Usd,
 };
-use crate::auth::{BudgetOwner, KeyTable, RateLimits, Secret, Status};
+use crate::auth::{BudgetOwner, ContentLogging, KeyTable, RateLimits, Secret, Status};
 use crate::config::{Config, Declarations, Problem};
 
 use super::{Actor, AuditFilter, DeclaredObjects, Intent, Operations, Page};
@@ -182,25 +182,30 @@ fn what_the_file_declares_is_changed_there_and_the_rest_is_not() {
 fn the_conditions_of_use_of_a_key_can_be_declared() {
     let (mut store, ci) = (Store::new(), Secret::generate());
     let secrets: &[(&str, &Secret)] = &[("CI", &ci)];
-    let conditions = ", max_concurrent: 2, allow_ips: [10.0.0.0/8, \"::1\"], watch: true";
+    let conditions = ", max_concurrent: 2, allow_ips: [10.0.0.0/8, \"::1\"], watch: true, content_log: off";
     let text = |conditions: &str| format!("keys: [{{name: ci, secret: \"env:CI\"{conditions}}}]");
     store.follow(&text(conditions), secrets);
     let has = |store: &Store| {
         let key = store.operations.key("key_ci").unwrap();
-        (key.max_concurrent, key.allow_ips.map(|list| list.to_string()), key.watch)
+        (key.max_concurrent, key.allow_ips.map(|list| list.to_string()), key.watch, key.content_log)
     };
-    assert_eq!(has(&store), (Some(2), Some("10.0.0.0/8+::1".to_owned()), true));
+    assert_eq!(has(&store), (Some(2), Some("10.0.0.0/8+::1".to_owned()), true, ContentLogging::Off));
     for (patch, member) in [
         (KeyPatch { max_concurrent: Some(None), ..KeyPatch::default() }, "max_concurrent"),
         (KeyPatch { allow_ips: Some(None), ..KeyPatch::default() }, "allow_ips"),
         (KeyPatch { watch: Some(false), ..KeyPatch::default() }, "watch"),
+        (KeyPatch { content_log: Some(ContentLogging::On), ..KeyPatch::default() }, "content_log"),
     ] {
         let (code, message) = refused(store.patch_key("key_ci", &patch));
         assert_eq!(code, Code::ManagedByConfiguration);
         assert!(message.starts_with(&format!("`{member}`")), "{message}");
     }
     store.follow(&text(", max_concurrent: unlimited"), secrets);
-    assert_eq!(has(&store), (None, None, false), "what is taken out of the file gets its default");
+    assert_eq!(
+        has(&store),
+        (None, None, false, ContentLogging::On),
+        "what is taken out of the file gets its default"
+    );
 
     let wrong = |conditions: &str| {
         let text = format!("providers: {{demo: {{}}}}\n{}", text(conditions));
