@@ -16,6 +16,7 @@ mod reach;
 mod status;
 mod stores;
 mod table;
+mod targets;
 mod tokens;
 mod usage;
 
@@ -90,9 +91,15 @@ enum Command {
         after_help = "Examples:\n  crossmodel status\n  crossmodel status --url https://gw.example:9090 --json"
     )]
     Status(OutputFormat),
-    /// Shows the configuration of a running gateway.
-    #[command(subcommand, after_help = "Examples:\n  crossmodel config status")]
+    /// Shows the configuration of a running gateway, and reads it again.
+    #[command(subcommand, after_help = "Examples:\n  crossmodel config status\n  crossmodel config reload")]
     Config(status::ConfigCommand),
+    /// Lists the targets of a running gateway, and takes them out of service.
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  crossmodel target list\n  crossmodel target rest openai/gpt-5@azure-eu --for 30m"
+    )]
+    Target(targets::TargetCommand),
     /// Prints the JSON Schema of the configuration file.
     #[command(after_help = "Examples:\n  crossmodel schema")]
     Schema,
@@ -220,6 +227,7 @@ impl CommandLine {
             Some(Command::Store(command)) => command.run(&self.store("store", quiet)?, out),
             Some(Command::Status(format)) => status::show(&self.process(quiet)?, *format, out),
             Some(Command::Config(command)) => command.run(&self.process(quiet)?, out),
+            Some(Command::Target(command)) => command.run(&self.process(quiet)?, out),
             Some(Command::Key(command)) => command.run(&client(command.only_reads())?, out),
             Some(Command::Account(command)) => command.run(&client(command.only_reads())?, out),
             Some(Command::Budget(command)) => command.run(&client(command.only_reads())?, out),

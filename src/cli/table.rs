@@ -4,6 +4,7 @@ use std::io::Write;
 
 use clap::Args;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::failure::CommandError;
 
@@ -34,6 +35,13 @@ pub(super) fn print(value: &impl Serialize, out: &mut dyn Write) -> Result<(), C
     serde_json::to_writer(&mut *out, value).map_err(std::io::Error::from)?;
     writeln!(out)?;
     Ok(())
+}
+
+/// Reads the part of an answer that a table shows.
+pub(super) fn read_view<T: DeserializeOwned>(answer: &impl Serialize) -> Result<T, CommandError> {
+    let wrong = |error| CommandError::Usage(format!("the answer of the gateway cannot be read: {error}"));
+    let text = serde_json::to_vec(answer).map_err(wrong)?;
+    serde_json::from_slice(&text).map_err(wrong)
 }
 
 /// Prints rows as columns under their headings.

@@ -7,9 +7,11 @@ mod admin;
 mod audit;
 mod build;
 mod connection;
+mod content_paths;
 mod cors;
 mod days;
 mod declared;
+mod dollars;
 mod error;
 mod first_run;
 mod guard_build;
@@ -35,11 +37,13 @@ mod webhooks;
 
 pub use admin::{AdminListener, AdminSettings};
 pub use audit::AuditSettings;
+pub use content_paths::ContentPaths;
 pub use cors::{Cors, CorsMembers, CorsSettings, OriginSettings, Origins};
 pub use days::Days;
 pub use declared::{
-    AccountSettings, BudgetSettings, Declarations, DeclaredAccount, DeclaredKey, DollarSetting, KeySettings,
+    AccountSettings, BudgetSettings, Declarations, DeclaredAccount, DeclaredKey, KeySettings,
 };
+pub use dollars::DollarSetting;
 pub use error::{ConfigError, Problem};
 pub use first_run::DEMO;
 pub use guards::{Guard, GuardFallback, GuardMoment, GuardSettings, GuardView};

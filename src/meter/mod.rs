@@ -58,7 +58,7 @@ pub use figures::{BudgetFigures, MoneyFigures, WalletFigures};
 pub(crate) use invariant::violated;
 pub use invariant::{Invariant, violations};
 pub use ledger::Ledger;
-pub use price::{Extras, Prices, RateSettings, TierSettings, Unpriced};
+pub use price::{Extras, Prices, RateSettings, TierSettings, TokenPrices, Unpriced};
 pub use prune::{PrunePlace, prune};
 pub use report::{Tally, UsageReport};
 pub use tag_usage::MAX_TAG_VALUES;

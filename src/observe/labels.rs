@@ -1,6 +1,7 @@
 //! The labels whose values the gateway chooses: each of them is an enum, so that nothing else can become a series.
 
 use crate::auth::{BudgetOwner, Period};
+use crate::limit::LimitOwner;
 
 /// The way in which an attempt at a target has failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, schemars::JsonSchema)]
@@ -30,11 +31,11 @@ pub enum AttemptFailure {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LimitRefusal {
     /// Calls at once.
-    Concurrent,
+    Concurrent(LimitOwner),
     /// Requests per minute.
-    Requests,
+    Requests(LimitOwner),
     /// Tokens per minute.
-    Tokens,
+    Tokens(LimitOwner),
     /// The account has no wallet.
     NoWallet,
     /// The balance of the account.
@@ -120,9 +121,12 @@ impl LimitRefusal {
     #[must_use]
     pub fn limit(self) -> &'static str {
         match self {
-            Self::Concurrent => "key.max_concurrent",
-            Self::Requests => "key.rpm",
-            Self::Tokens => "key.tpm",
+            Self::Concurrent(LimitOwner::Key) => "key.max_concurrent",
+            Self::Concurrent(LimitOwner::Account) => "account.max_concurrent",
+            Self::Requests(LimitOwner::Key) => "key.rpm",
+            Self::Requests(LimitOwner::Account) => "account.rpm",
+            Self::Tokens(LimitOwner::Key) => "key.tpm",
+            Self::Tokens(LimitOwner::Account) => "account.tpm",
             Self::NoWallet | Self::Balance | Self::BalanceInFlight => "account.wallet",
             Self::Budget(owner, period) | Self::BudgetInFlight(owner, period) => budget(owner, period),
         }
@@ -132,9 +136,9 @@ impl LimitRefusal {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Concurrent => "concurrent",
-            Self::Requests => "requests",
-            Self::Tokens => "tokens",
+            Self::Concurrent(_) => "concurrent",
+            Self::Requests(_) => "requests",
+            Self::Tokens(_) => "tokens",
             Self::NoWallet => "no_wallet",
             Self::Balance => "balance",
             Self::Budget(..) => "budget",

@@ -87,6 +87,18 @@ pub enum ModelStatus {
     Down,
 }
 
+impl ModelStatus {
+    /// Returns the name in the configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Hidden => "hidden",
+            Self::Down => "down",
+        }
+    }
+}
+
 /// A model that can be called.
 #[derive(Clone, Debug)]
 pub struct ModelEntry {

@@ -362,6 +362,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("9_declared.sql"),
     include_str!("10_limits.sql"),
     include_str!("11_alerts.sql"),
+    include_str!("12_content.sql"),
 ];
 
 #[cfg(test)]

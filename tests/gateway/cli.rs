@@ -157,7 +157,7 @@ fn wallets_are_filled_and_shown() {
     create_store(data);
     let words = |text: String| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ");
     ok(data, &["account", "create", "team"]);
-    let heading = "ACCOUNT STATUS BALANCE USD HELD USD";
+    let heading = "ACCOUNT STATUS BALANCE USD HELD USD LIMITS";
     let shown = words(ok(data, &["account", "show", "team"]));
     assert_eq!(shown, format!("{heading} team active no wallet no wallet"));
     for _ in 0..2 {

@@ -12,6 +12,7 @@
 
 mod abuse;
 mod accepted;
+mod account_limits;
 mod admin_api;
 mod admin_gateway;
 mod answers;

@@ -63,6 +63,13 @@ pub(super) fn check_text(param: &str, text: &str, most: usize, mistakes: &mut Ve
     }
 }
 
+/// Checks a limit of an object of some kind.
+pub(super) fn check_limit((param, kind): (&str, &str), limit: Option<u32>, mistakes: &mut Vec<Mistake>) {
+    if limit == Some(0) {
+        mistakes.push(Mistake::new(param, format!("is 0; to stop the {kind}, disable it")));
+    }
+}
+
 /// Checks tags.
 pub(super) fn check_tags(tags: &Tags, mistakes: &mut Vec<Mistake>) {
     if tags.len() > MAX_TAG_COUNT {

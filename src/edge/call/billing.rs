@@ -23,7 +23,7 @@ pub(in crate::edge) struct Quotas {
 /// The tokens and the money that are set aside for a call, until it is known what it has cost.
 #[derive(Debug, Default)]
 pub(in crate::edge) struct Billing {
-    /// The call's place in the limits of its key.
+    /// The call's place in the limits of its key and its account.
     ticket: Option<Ticket>,
     /// The state of the key's limits.
     standing: RateLimitStatus,
@@ -56,10 +56,10 @@ impl CostEstimate {
         if let Some(ticket) = &mut billing.ticket {
             let reserved = ticket.reserve(prompt + output_least.min(MOST_RESERVED));
             billing.standing = ticket.status();
-            if reserved.is_err() {
-                billing.limit = Some(LimitRefusal::Tokens);
-            }
-            reserved?;
+            reserved.map_err(|exceeded| {
+                billing.limit = Some(LimitRefusal::Tokens(exceeded.owner));
+                exceeded.failure
+            })?;
         }
         let bill = match self.payment {
             Payment::Held { .. } => {
@@ -106,10 +106,10 @@ fn or_free(prices: Option<Arc<Prices>>) -> Arc<Prices> {
 }
 
 impl Billing {
-    /// Counts the request against its key's rate limit.
+    /// Counts the request against the rate limits of its key and its account.
     ///
     /// # Errors
-    /// Returns 429 when the key has made too many.
+    /// Returns 429 when one of them has made too many.
     pub(in crate::edge) fn enter(&mut self, limiter: &Limiter, grant: &Grant) -> Result<()> {
         match limiter.admit(grant) {
             Ok(ticket) => {
@@ -117,10 +117,10 @@ impl Billing {
                 self.ticket = Some(ticket);
                 Ok(())
             }
-            Err((failure, standing)) => {
+            Err((exceeded, standing)) => {
                 self.standing = standing;
-                self.limit = Some(LimitRefusal::Requests);
-                Err(failure)
+                self.limit = Some(LimitRefusal::Requests(exceeded.owner));
+                Err(exceeded.failure)
             }
         }
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use http::HeaderValue;
 use jiff::Timestamp;
 
-use crate::auth::Grant;
+use crate::auth::{ContentLogging, Grant};
 use crate::canon::Sealer;
 use crate::edge::call::endpoint::{self, Endpoint};
 use crate::edge::call::gemini_path::GeminiAddress;
@@ -101,7 +101,9 @@ impl RequestInfo {
 
     /// Begins to keep the content of the call, if calls like this are written.
     pub(in crate::edge) fn note_content(&mut self, body: &[u8]) {
-        if let (Some(rules), Some(grant)) = (&self.snapshot.content_log, &self.grant) {
+        if let (Some(rules), Some(grant)) = (&self.snapshot.content_log, &self.grant)
+            && grant.content_log == ContentLogging::On
+        {
             self.content = rules.begin(&grant.account, &grant.id, body);
         }
     }

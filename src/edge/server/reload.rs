@@ -9,8 +9,8 @@ use secrecy::ExposeSecret as _;
 
 use crate::admin::{Actor, Operations};
 use crate::config::{
-    self, Config, ConfigError, ConfigStatus, DiskFile, LoadOptions, LoadedFile, ProcessSettings, RefusedFile,
-    ReloadTrigger, Timeouts,
+    self, Config, ConfigError, ConfigStatus, ContentPaths, DiskFile, LoadOptions, LoadedFile,
+    ProcessSettings, RefusedFile, ReloadTrigger, Timeouts,
 };
 use crate::edge::gateway::Gateway;
 use crate::edge::server::certificates::{Certificates, Renewal};
@@ -83,7 +83,9 @@ impl Reload {
         let overridden = config::overridden(&options, has_other_data);
         let in_force = started.map(|(text, config)| InForce::of(text, &config)).unwrap_or_default();
         let warnings = config.warnings().iter().map(|warning| warning.trap.clone()).collect();
-        let status = ConfigStatus { file: file.clone(), overridden, warnings, ..ConfigStatus::default() };
+        let content = ContentPaths::of(config);
+        let status =
+            ConfigStatus { file: file.clone(), overridden, warnings, content, ..ConfigStatus::default() };
         let mut reload = Self {
             gateway,
             certificates,
@@ -201,6 +203,7 @@ impl Reload {
         }
         self.status.restart_required = pending;
         self.in_force = next;
+        self.status.content = ContentPaths::of(config);
         self.status.warnings = config.warnings().iter().map(|warning| warning.trap.clone()).collect();
         self.note_loaded(trigger);
         ReloadOutcome::Applied
