@@ -11,6 +11,7 @@ mod first_key;
 mod health;
 mod keys;
 mod location;
+mod manual;
 mod progress;
 mod reach;
 mod status;
@@ -19,6 +20,7 @@ mod table;
 mod targets;
 mod tokens;
 mod usage;
+mod version;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -35,6 +37,7 @@ use crossmodel::edge;
 
 use failure::CommandError;
 use location::{StoreLocation, become_owner, known_file, named_file};
+use manual::ManualArguments;
 use reach::{GatewayArguments, Needs};
 use stores::StoreCommand;
 use table::OutputFormat;
@@ -44,7 +47,7 @@ use table::OutputFormat;
 /// Without a command it runs the gateway. Without `-c` it needs no file: the built-in provider `demo` answers, and
 /// so does every provider whose key is in the environment.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100, after_help = HELP)]
+#[command(version, long_version = version::long(), max_term_width = 100, after_help = HELP)]
 struct CommandLine {
     /// The configuration file. Variable: CROSSMODEL_CONFIG.
     #[arg(short, long, global = true, value_name = "FILE")]
@@ -155,6 +158,9 @@ enum Command {
         /// The shell.
         shell: Shell,
     },
+    /// Prints the manual page of this command.
+    #[command(after_help = "Examples:\n  crossmodel man\n  crossmodel man /usr/local/share/man/man1")]
+    Man(ManualArguments),
 }
 
 /// The arguments of `crossmodel run`.
@@ -216,6 +222,7 @@ impl CommandLine {
                 clap_complete::generate(*shell, command, env!("CARGO_PKG_NAME"), &mut script);
                 Ok(out.write_all(&script)?)
             }
+            Some(Command::Man(manual)) => Ok(manual.run(Self::command(), out)?),
             Some(Command::Schema) => Ok(out.write_all(schema().as_bytes())?),
             Some(Command::Openapi) => Ok(out.write_all(api::document().as_bytes())?),
             Some(Command::Store(command @ StoreCommand::Create(_))) => {
