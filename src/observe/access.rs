@@ -21,6 +21,8 @@ members! {
         pub client: Option<IpAddr>,
         /// The address of the listener, as it is configured.
         pub listener: Option<&'a str>,
+        /// The name in the certificate that the client has shown.
+        pub client_cert: Option<&'a str>,
         /// The account of the key.
         pub account: Option<&'a str>,
         /// The key's public id.
@@ -65,7 +67,7 @@ members! {
         pub detail: Option<&'a str>,
         /// The limit of the key or account that has refused the call.
         pub limit: Option<&'a str>,
-        /// The verdicts of guards about the request.
+        /// The verdicts of guards about the request and the answer.
         pub guard: Vec<GuardLine<'a>>,
         /// Whether the answer was a stream.
         pub stream: bool,
@@ -130,6 +132,7 @@ impl AccessLine<'_> {
             request_id: "",
             client: None,
             listener: None,
+            client_cert: None,
             account: None,
             key: None,
             secret: None,

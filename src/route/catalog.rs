@@ -345,6 +345,15 @@ impl ResolvedModel {
         caps.with(&self.entry.caps, self.entry.max_output)
     }
 
+    /// Whether several accounts at providers may answer: those of several providers, or of several credentials.
+    #[must_use]
+    pub fn is_answered_by_several(&self) -> bool {
+        let targets = &self.entry.targets;
+        let Some((first, rest)) = targets.split_first() else { return false };
+        rest.iter().any(|target| target.provider.name != first.provider.name)
+            || targets.iter().any(|target| target.credentials.is_some())
+    }
+
     /// Returns the name under which `target` knows the model.
     #[must_use]
     pub fn upstream_model<'a>(&'a self, target: &'a ModelTarget) -> &'a str {

@@ -10,6 +10,7 @@ use http::HeaderValue;
 use crate::auth::{Grant, NameKey, SharedSecret};
 use crate::canon::{SealKey, Sealer};
 use crate::edge::call::conversations::Conversations;
+use crate::edge::call::stored_answers::StoredAnswers;
 use crate::failure::{Failure, Kind};
 use crate::protocol::{Demand, Head, ProtocolId, Service};
 use crate::translate::owners::{Claims, Owners};
@@ -24,6 +25,8 @@ pub(in crate::edge) struct Tenants {
     owners: Arc<Owners>,
     /// The providers that have answered conversations.
     pub(in crate::edge) conversations: Arc<Conversations>,
+    /// The providers that keep answers.
+    pub(in crate::edge) stored_answers: Arc<StoredAnswers>,
 }
 
 impl Tenants {
@@ -35,6 +38,7 @@ impl Tenants {
             users: secret.names(END_USERS),
             owners: Arc::default(),
             conversations: Arc::default(),
+            stored_answers: Arc::default(),
         }
     }
 
