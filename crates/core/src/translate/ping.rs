@@ -1,6 +1,7 @@
 //! Events by which a provider only shows that it is alive.
 
-use memchr::memmem;
+use memchr::memmem::Finder;
+use once_cell::sync::Lazy;
 
 use crate::json::{self, Lenient as _};
 use crate::sse::SseEvent;
@@ -13,7 +14,7 @@ pub(super) fn is_ping(event: &[u8]) -> bool {
     }
     let is_comment = event.starts_with(b":");
     // Most events are told apart without being read.
-    if !is_comment && !TYPES.iter().any(|kind| memmem::find(event, kind).is_some()) {
+    if !is_comment && !FINDERS.iter().any(|kind| kind.find(event).is_some()) {
         return false;
     }
     let parsed = SseEvent::parse(event);
@@ -29,6 +30,8 @@ pub(super) fn is_ping(event: &[u8]) -> bool {
 
 /// Types of such events.
 const TYPES: [&[u8]; 2] = [b"ping", b"keepalive"];
+
+static FINDERS: Lazy<[Finder<'static>; 2]> = Lazy::new(|| TYPES.map(Finder::new));
 
 /// Maximum length of such an event, in bytes. Longer ones are not looked at.
 const MAX_PING_BYTES: usize = 256;

@@ -57,16 +57,9 @@ impl<'a> ChunkWire<'a> {
     }
 
     /// Returns the first choice, the only one that is read.
-    pub(super) fn choice(&self) -> Option<&'a str> {
-        let mut found = None;
-        for item in elements(self.choices?) {
-            let mut first = true;
-            for_each_member(item, |key, value| first &= key != b"index" || value == "0");
-            if first && found.is_none() && item.starts_with('{') {
-                found = Some(item);
-            }
-        }
-        found
+    pub(super) fn choice(&self) -> Option<ChoiceWire<'a>> {
+        let objects = elements(self.choices?).filter(|item| item.starts_with('{'));
+        objects.map(ChoiceWire::read).find(|choice| !choice.is_other)
     }
 }
 
@@ -74,6 +67,8 @@ impl<'a> ChunkWire<'a> {
 #[derive(Debug, Default)]
 pub(super) struct ChoiceWire<'a> {
     pub(super) text: &'a str,
+    /// Whether the choice has another index than the first one.
+    is_other: bool,
     pub(super) delta: Option<&'a str>,
     pub(super) message: Option<&'a str>,
     pub(super) finish: Option<JsonStr<'a>>,
@@ -85,9 +80,10 @@ pub(super) struct ChoiceWire<'a> {
 }
 
 impl<'a> ChoiceWire<'a> {
-    pub(super) fn read(text: &'a str) -> Self {
+    fn read(text: &'a str) -> Self {
         let mut choice = Self { text, ..Self::default() };
         for_each_member(text, |key, value| match key {
+            b"index" => choice.is_other |= value != "0",
             b"delta" => choice.delta = Some(value),
             b"message" => choice.message = Some(value),
             b"finish_reason" => choice.finish = JsonStr::read(value),

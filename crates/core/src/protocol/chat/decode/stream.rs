@@ -68,7 +68,7 @@ impl Decode for ChatDecoder {
             self.fail(UpstreamError::read(data.as_bytes()), sink);
             return Ok(());
         }
-        self.chunk(&chunk, false, sink);
+        self.chunk(&chunk, chunk.choice(), false, sink);
         Ok(())
     }
 
@@ -79,8 +79,9 @@ impl Decode for ChatDecoder {
             self.fail(UpstreamError::read(body.as_bytes()), sink);
             return Ok(());
         }
-        self.chunk(&chunk, true, sink);
-        if choice.is_some() && !self.over {
+        let has_choice = choice.is_some();
+        self.chunk(&chunk, choice, true, sink);
+        if has_choice && !self.over {
             self.finish(sink);
         }
         Ok(())
@@ -100,8 +101,13 @@ impl Decode for ChatDecoder {
 
 impl ChatDecoder {
     /// Reads one event, or a complete body if `whole`.
-    fn chunk(&mut self, chunk: &ChunkWire<'_>, whole: bool, sink: &mut Sink<'_>) {
-        let choice = chunk.choice().map(ChoiceWire::read);
+    fn chunk(
+        &mut self,
+        chunk: &ChunkWire<'_>,
+        choice: Option<ChoiceWire<'_>>,
+        whole: bool,
+        sink: &mut Sink<'_>,
+    ) {
         if let Some(choice) = &choice
             && choice.error
         {

@@ -1,6 +1,7 @@
 //! Decoding of answers, as the reference describes it. Numbers are those of its golden cases.
 
 use crate::canon::{Args, Decode as _, Event, Profile, ReasoningIn, Seal, Usage};
+use crate::json::work;
 
 use super::ChatDecoder;
 
@@ -426,4 +427,20 @@ fn halves_of_characters_are_given_on() {
         decoder.event(None, &event, &mut take).unwrap();
     }
     assert_eq!(text, r"\ud83d\ude00");
+}
+
+#[test]
+fn a_text_is_read_once_for_each_level_above_it() {
+    let text = "so it is ".repeat(1000);
+    let delta = format!(r#"{{"choices":[{{"index":0,"delta":{{"content":"{text}"}}}}]}}"#);
+    let message = format!(r#"{{"choices":[{{"index":0,"message":{{"content":"{text}"}}}}]}}"#);
+    let mut decoder = ChatDecoder::new(&Profile::default());
+    let (streamed, of_stream) = work::of(|| decoder.event(None, &delta, &mut |_| {}));
+    let mut decoder = ChatDecoder::new(&Profile::default());
+    let (answered, of_reply) = work::of(|| decoder.reply(&message, &mut |_| {}));
+    assert!(streamed.is_ok() && answered.is_ok());
+    // The event, its choices, the choice, and its delta or message.
+    for (name, work) in [("stream", of_stream), ("reply", of_reply)] {
+        assert!(work < text.len() * 9 / 2, "{name}: {work} of {}", text.len());
+    }
 }
