@@ -1,4 +1,4 @@
-//! What `crossmodel --version` prints.
+//! The text of `crossmodel --version`.
 
 use std::env::consts;
 use std::sync::LazyLock;

@@ -32,5 +32,5 @@ def tar(items, time, root):
     return out.getvalue()
 
 
-def gzipped(data):
-    return gzip.compress(data, compresslevel=6, mtime=0)
+def gzipped(data, level=9):
+    return gzip.compress(data, compresslevel=level, mtime=0)

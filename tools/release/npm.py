@@ -40,5 +40,5 @@ def platforms():
 
 def packed(release, file, manifest, items):
     manifest = Item("package.json", (json.dumps(manifest, indent=2) + "\n").encode())
-    file.write_bytes(gzipped(tar([manifest, *items], release.time, "package")))
+    file.write_bytes(gzipped(tar([manifest, *items], release.time, "package"), level=6))
     return file
