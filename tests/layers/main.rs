@@ -26,7 +26,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("limit", &["auth", "failure"]),
     ("notify", &["store"]),
     ("meter", &["auth", "canon", "money", "notify", "private", "repeated", "store"]),
-    ("observe", &["auth", "canon", "limit", "meter", "money", "private", "repeated", "store"]),
+    ("observe", &["auth", "canon", "limit", "meter", "money", "private", "repeated"]),
     (
         "route",
         &[
