@@ -6,6 +6,7 @@ use std::io::Write;
 use clap::Subcommand;
 use serde::Deserialize;
 
+use crossmodel::admin::OperationError;
 use crossmodel::admin::client::Client;
 use crossmodel::admin::model::{Condition, ConditionStatus, Members, Status};
 
@@ -110,7 +111,7 @@ impl ConfigCommand {
     pub(super) fn run(&self, client: &Client, out: &mut dyn Write) -> Result<(), CommandError> {
         let (members, format): (Members, _) = match self {
             Self::Status(format) => (client.get("/config")?, format),
-            Self::Reload(format) => (client.send("POST", "/config/reload", &Members::new())?, format),
+            Self::Reload(format) => (reload(client)?, format),
         };
         let view: ConfigView = read_view(&members)?;
         if format.json {
@@ -120,6 +121,16 @@ impl ConfigCommand {
         }
         if view.refused.is_some() { Err(CommandError::Shown) } else { Ok(()) }
     }
+}
+
+/// Has the configuration read again. Fails with all mistakes of a file that is refused.
+fn reload(client: &Client) -> Result<Members, OperationError> {
+    client.send("POST", "/config/reload", &Members::new()).map_err(|mut error| {
+        for mistake in &error.details {
+            error.message.push_str(&format!("\n{}", mistake.message));
+        }
+        error
+    })
 }
 
 impl ConfigView {

@@ -22,7 +22,7 @@ pub(super) enum TargetCommand {
     List(OutputFormat),
     /// Takes a target out of service for a while. Calls that run go on.
     #[command(
-        after_help = "Examples:\n  crossmodel target rest openai/gpt-5@azure-eu --for 30m --reason 'quota is moved'"
+        after_help = "Examples:\n  crossmodel target rest openai/gpt-5@azure-eu --for 30m --reason maintenance"
     )]
     Rest(RestArguments),
     /// Puts a target into service again, closes its circuit and ends its pause.

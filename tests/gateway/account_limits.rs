@@ -64,7 +64,7 @@ fn the_keys_of_an_account_share_its_requests_per_minute() {
     assert!(shown.contains("1000000 tpm") && !shown.contains("rpm"), "{shown}");
     assert!(eventually(SOON, || call(&gateway, &one).status == 200));
     let audit = gateway.command(&["audit", "--subject", "team", "--json"]);
-    assert!(audit.contains("\"before\":{\"rpm\":2,\"tpm\":null}"), "{audit}");
+    assert!(audit.contains("\"before\":{\"rpm\":2},\"after\":{\"tpm\":1000000}"), "{audit}");
 }
 
 #[test]

@@ -504,7 +504,7 @@ fn models_are_shown_with_their_prices_and_sizes() {
 #[test]
 fn the_state_of_the_configuration_tells_where_content_goes() {
     let gateway = start_with(
-        "providers:\n  demo: {}\n  up: {base_url: \"https://up.example/v1\", auth: none, proxy: \"http://127.0.0.1:1\"}\n\
+        "providers:\n  demo: {}\n  up: {base_url: \"https://up.example/v1\", auth: none, protocols: [chat], proxy: \"http://127.0.0.1:1\"}\n\
          guards: [{name: pii, url: \"http://127.0.0.1:1/check\"}]\ncontent_log: {to: \"@FOLDER@/content.log\"}\n",
     );
     let config = read(&gateway, "/config");

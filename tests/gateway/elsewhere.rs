@@ -483,5 +483,5 @@ fn a_command_reads_the_configuration_again() {
     gateway.configure(&format!("{good}limits: {{body_seconds: none}}\n"));
     let refused = run(&data, &["config", "reload"]);
     let said = text(&refused.stderr);
-    assert!(refused.status.code() == Some(6) && said.contains("body_seconds"), "{said}");
+    assert!(refused.status.code() == Some(6) && said.contains("a whole number of seconds"), "{said}");
 }
