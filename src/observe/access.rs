@@ -19,6 +19,8 @@ members! {
         pub client: Option<IpAddr>,
         /// The address of the listener, as it is configured.
         pub listener: Option<&'a str>,
+        /// The name in the certificate that the client has shown.
+        pub client_cert: Option<&'a str>,
         /// The account of the key.
         pub account: Option<&'a str>,
         /// The key's public id.
@@ -124,6 +126,7 @@ impl AccessLine<'_> {
             request_id: "",
             client: None,
             listener: None,
+            client_cert: None,
             account: None,
             key: None,
             secret: None,

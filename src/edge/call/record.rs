@@ -21,6 +21,8 @@ use crate::route::is_model_name;
 pub(in crate::edge) struct ConnectionInfo<'c> {
     pub(in crate::edge) client: Option<IpAddr>,
     pub(in crate::edge) listener: Option<&'c str>,
+    /// The name in the client's certificate.
+    pub(in crate::edge) certificate: Option<&'c str>,
 }
 
 impl CallContext {
@@ -110,6 +112,7 @@ impl CallContext {
             request_id: &self.request.id,
             client: connection.client,
             listener: connection.listener,
+            client_cert: connection.certificate.map(cut),
             account: self.request.grant.as_ref().map(|key| key.account.as_str()),
             key_hint: self.request.key_hint.as_deref(),
             path: self.unknown_path(request),

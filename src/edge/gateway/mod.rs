@@ -64,6 +64,7 @@ use crate::edge::upstream::Upstream;
 use crate::edge::upstream::connection::Connector;
 use crate::edge::upstream::guard_service::GuardService;
 use crate::edge::upstream::transport::{hook_error, provider_failure};
+use crate::edge::wire::client_subject::ClientSubject;
 use crate::edge::wire::streams::{self, StreamPermits};
 use crate::failure::Result;
 use crate::limit::{Limiter, Load, Shed, Weight};
@@ -627,6 +628,7 @@ impl ProxyHttp for Gateway {
         let connection = ConnectionInfo {
             client: self.0.access.client(ctx.request.client),
             listener: listener.and_then(|address| self.0.listeners.name(*address)),
+            certificate: ClientSubject::of(session.digest().and_then(|digest| digest.ssl_digest.as_ref())),
         };
         self.0.path_advice.note(&ctx.request, session.req_header().uri.path());
         ctx.request.write_content(&self.0.content, ctx.outcome.status);
