@@ -65,7 +65,7 @@ members! {
         pub detail: Option<&'a str>,
         /// The limit of the key or account that has refused the call.
         pub limit: Option<&'a str>,
-        /// The verdicts of guards about the request.
+        /// The verdicts of guards about the request and the answer.
         pub guard: Vec<GuardLine<'a>>,
         /// Whether the answer was a stream.
         pub stream: bool,

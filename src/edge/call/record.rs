@@ -117,7 +117,7 @@ impl CallContext {
             key_hint: self.request.key_hint.as_deref(),
             path: self.unknown_path(request),
             limit: self.limit_refusal().map(LimitRefusal::limit),
-            guard: self.request.guards.iter().map(GuardVerdict::line).collect(),
+            guard: self.request.guards.iter().chain(&self.outcome.guards).map(GuardVerdict::line).collect(),
             tries: self.attempts.tries(),
             key: self.request.grant.as_ref().map(|key| key.id.as_str()),
             secret: self.request.secret_in_rotation(),

@@ -264,7 +264,7 @@ fn sensitive(text: String) -> pingora::Result<HeaderValue> {
 #[derive(Clone, Copy)]
 pub(in crate::edge) struct Identity<'c> {
     pub(in crate::edge) request: &'c RequestInfo,
-    attempts: &'c Attempts,
+    pub(in crate::edge) attempts: &'c Attempts,
     /// The state of the key's limits.
     standing: &'c RateLimitStatus,
 }
