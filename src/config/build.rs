@@ -141,6 +141,7 @@ pub(super) fn build(
         guards,
         limits: settings.limits,
         timeouts: settings.timeouts,
+        retry: settings.retry,
         catalog: Catalog::new(entries, settings.aliases),
         providers: build.providers.into_values().collect(),
         declarations,

@@ -16,6 +16,7 @@ use super::cors::Cors;
 use super::declared::Declarations;
 use super::guards::Guard;
 use super::options::LoadOptions;
+use super::retry::RetrySettings;
 use super::secret::{Exposed, SecretReference};
 use super::settings::{BillingMode, Limits, Timeouts};
 use super::tags::TagRules;
@@ -58,6 +59,8 @@ pub struct Config {
     pub audit: AuditSettings,
     /// The time-outs of providers.
     pub timeouts: Timeouts,
+    /// The rules for calls that have failed at a target.
+    pub retry: RetrySettings,
     /// All providers.
     pub providers: Vec<Arc<Provider>>,
     /// The guards, in the order in which they are asked.

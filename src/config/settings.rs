@@ -16,7 +16,7 @@ use crate::route::ModelSettings;
 use super::tls::TlsFiles;
 use super::{
     AccountSettings, AdminSettings, AuditSettings, CorsSettings, GuardSettings, KeySettings, RateSetting,
-    TagSettings, UsageSettings, WebhookSettings,
+    RetrySettings, TagSettings, UsageSettings, WebhookSettings,
 };
 
 /// The configuration of a CrossModel gateway.
@@ -60,6 +60,8 @@ pub struct Settings {
     pub limits: Limits,
     /// The time-outs of providers.
     pub timeouts: Timeouts,
+    /// The rules for calls that have failed at a target.
+    pub retry: RetrySettings,
     /// Whether every preset whose key is in the environment is used in addition to `providers`, with all of its
     /// models, as it is without a configuration file. Default: `false`.
     pub providers_from_environment: bool,

@@ -8,7 +8,7 @@ use super::members::{Member, MemberName, Members, members};
 /// The verdict of a guard, as access lines and metrics show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GuardAction {
-    /// What it was shown goes on.
+    /// The request or the answer goes on.
     Allow,
     /// It is refused.
     Deny,

@@ -8,6 +8,7 @@ mod credential;
 mod headers;
 mod preset;
 mod proxy;
+mod retry;
 mod settings;
 
 use std::fmt;
@@ -28,6 +29,7 @@ pub use credential::{Credential, CredentialSettings, check_credentials};
 pub use headers::{header_name, header_value};
 pub use preset::{Preset, ProtocolBaseUrls, preset, presets};
 pub use proxy::{Proxy, is_excepted, is_loopback};
+pub use retry::{ProviderRetrySettings, RetryCause};
 pub use settings::{Auth, HttpVersion, OnClientGone, ProviderSettings, TimeoutSettings};
 
 /// A provider that can be called.
@@ -45,6 +47,8 @@ pub struct Provider {
     pub breaker_failures: u32,
     /// Its own timeouts, where they differ from those for all.
     pub timeouts: TimeoutSettings,
+    /// Its own rules for calls that have failed at it, where they differ from those for all.
+    pub retry: ProviderRetrySettings,
     /// The treatment of its answer when the client is gone.
     pub on_client_gone: OnClientGone,
     /// The provider's habits.
@@ -114,6 +118,7 @@ impl Provider {
             http: settings.http,
             breaker_failures: settings.breaker_failures.unwrap_or(BREAKER_FAILURES),
             timeouts: settings.timeouts,
+            retry: settings.retry.clone(),
             on_client_gone: settings.on_client_gone,
             profile: Profile::default().with(&preset.profile).with(&settings.profile),
             allow_upstream_state: settings.allow_upstream_state,

@@ -12,6 +12,7 @@ use crate::protocol::ProtocolId;
 
 use super::connection::ClientCertificateSettings;
 use super::credential::CredentialSettings;
+use super::retry::ProviderRetrySettings;
 
 /// One provider in the configuration file.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -51,6 +52,8 @@ pub struct ProviderSettings {
     pub breaker_failures: Option<u32>,
     /// Timeouts of this provider that differ from `timeouts` for all providers. Default: none.
     pub timeouts: TimeoutSettings,
+    /// Rules for calls that have failed at this provider, where they differ from `retry` for all providers. Default: none.
+    pub retry: ProviderRetrySettings,
     /// The treatment of the provider's answer after the client has left. Default: `abort`.
     pub on_client_gone: OnClientGone,
     /// Habits of this provider that differ from its preset. Default: none.

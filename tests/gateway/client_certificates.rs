@@ -86,7 +86,7 @@ fn a_listener_asks_for_certificates_as_its_settings_say() {
         assert_eq!(answered(Some(&unknown)), None, "{auth}");
         assert_eq!(answered(None).as_deref(), without.then_some(refused), "{auth}");
         let said = |text: &str| eventually(Duration::from_secs(20), || gateway.stderr().contains(text));
-        assert!(said("invalid peer certificate: UnknownIssuer"), "{}", gateway.stderr());
+        assert!(said("invalid peer certificate: "), "{}", gateway.stderr());
         assert!(without || said("peer sent no certificates"), "{}", gateway.stderr());
         let lines = gateway.access_log(1 + usize::from(without));
         assert_eq!(member(&lines[0], "client_cert"), "CN=robot 7");

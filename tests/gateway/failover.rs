@@ -340,3 +340,29 @@ fn an_answer_that_costs_nothing_is_not_limited_by_the_price_that_it_has_elsewher
     assert!(eventually(Duration::from_secs(10), alone));
     assert_eq!(limit(), "");
 }
+
+#[test]
+fn the_settings_say_after_which_failures_a_call_goes_on_and_to_how_many_targets() {
+    let error = r#"{"error":{"message":"x","type":"server_error"}}"#;
+    let (first, second, third) = (Mock::new(json(503, "", error)), Mock::new(json(503, "", error)), good());
+    let targets = [(first.port, "chat"), (second.port, "chat"), (third.port, "chat")];
+    let file = config(&targets, "");
+    let own = |rules: &str| {
+        file.replacen("protocols: [chat]}", &format!("protocols: [chat], retry: {{{rules}}}}}"), 1)
+    };
+    for (text, asked) in [
+        (file.clone(), [1, 1, 1]),
+        (format!("retry: {{targets: 2}}\n{file}"), [1, 1, 0]),
+        (format!("retry: {{targets: 1}}\n{file}"), [1, 0, 0]),
+        (format!("retry: {{on: [connect, timeout]}}\n{file}"), [1, 0, 0]),
+        (format!("retry: {{budget: {{percent: 0, min: 1, window: 1h}}}}\n{file}"), [1, 1, 0]),
+        (own("targets: 1"), [1, 0, 0]),
+        (own("on: [rate_limited]"), [1, 0, 0]),
+        (format!("retry: {{on: [connect]}}\n{}", own("on: [server]")), [1, 1, 0]),
+    ] {
+        let gateway = Gateway::start(&text);
+        let status = call(&gateway, 0, false).status;
+        assert_eq!(status == 200, asked[2] == 1, "{text}");
+        assert_eq!([&first, &second, &third].map(|mock| mock.take().len()), asked, "{text}");
+    }
+}

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
 use crate::canon::{Anomaly, ResponseMetadata, Usage};
+use crate::config::RetrySettings;
 use crate::edge::call::call_guard::Abort;
 use crate::edge::call::fallback::Fallbacks;
 use crate::edge::call::target::Call;
@@ -15,7 +16,8 @@ use crate::edge::call::tries::Tries;
 use crate::edge::upstream::transport::answer_failure;
 use crate::failure::{Failure, Fault, Kind};
 use crate::observe::{Attempt, AttemptFailure, Trace, TryLine};
-use crate::route::{AttemptOutcome, Caller, InFlightCall, TargetFailure};
+use crate::provider::RetryCause;
+use crate::route::{AttemptOutcome, Caller, InFlightCall, TargetChoice, TargetFailure};
 
 /// The attempts of a call: the target where it is, those that it may still go to, and what has come of it.
 #[derive(Debug, Default)]
@@ -36,6 +38,8 @@ pub(in crate::edge) struct Attempts {
     /// Whether a target was to blame for a failure of the call.
     has_blamed: bool,
     count: u32,
+    /// The targets that the call has left.
+    targets_left: u32,
     /// The number of these at the current target.
     tries: u32,
     first_asked: Option<Instant>,
@@ -74,6 +78,7 @@ impl Attempts {
 
     /// Puts the call at another target: what the last one has answered counts no more.
     pub(in crate::edge) fn go_on(&mut self, call: Call, fallbacks: Box<Fallbacks>) {
+        self.targets_left += u32::from(self.is_elsewhere(call.choice));
         let left = self.call.replace(Box::new(call));
         self.fallbacks = Some(fallbacks);
         let answer = std::mem::take(&mut self.answer);
@@ -91,6 +96,23 @@ impl Attempts {
         all.flat_map(|(name, anomalies)| {
             anomalies.iter().map(move |(anomaly, count)| (name, *anomaly, *count))
         })
+    }
+
+    /// Whether the settings let the call go on to this choice after its last failure.
+    pub(in crate::edge) fn may_go_on(&self, retry: &RetrySettings, choice: TargetChoice) -> bool {
+        let Some(call) = self.call.as_ref().filter(|_| self.is_elsewhere(choice)) else { return true };
+        let cause = match self.tries_made.is_under_way() {
+            // It has failed in another way than with its status or its connection.
+            true => Some(RetryCause::Broken),
+            false => self.tries_made.last().and_then(|(failure, _)| retry_cause(failure)),
+        };
+        retry.lets_on(&call.provider().retry, cause, self.targets_left + 1)
+    }
+
+    /// Whether a choice is another target or credential than the current one.
+    fn is_elsewhere(&self, choice: TargetChoice) -> bool {
+        let place = |choice: TargetChoice| (choice.target, choice.credential);
+        self.call.as_ref().is_some_and(|call| place(call.choice) != place(choice))
     }
 
     /// Notes that the target has no endpoint for the protocol, so that it is called in another one next.
@@ -327,6 +349,19 @@ impl Attempts {
     /// The request is over: the last attempt is, too.
     pub(in crate::edge) fn end(&mut self) {
         self.attempt = None;
+    }
+}
+
+/// Returns the failure in the words of the settings; a refused request is none of the provider's failures.
+fn retry_cause(failure: AttemptFailure) -> Option<RetryCause> {
+    match failure {
+        AttemptFailure::Connect | AttemptFailure::Dns | AttemptFailure::Tls => Some(RetryCause::Connect),
+        AttemptFailure::Timeout => Some(RetryCause::Timeout),
+        AttemptFailure::Broken => Some(RetryCause::Broken),
+        AttemptFailure::Credential => Some(RetryCause::Credential),
+        AttemptFailure::RateLimited => Some(RetryCause::RateLimited),
+        AttemptFailure::Server => Some(RetryCause::Server),
+        AttemptFailure::Refused => None,
     }
 }
 

@@ -1,9 +1,11 @@
 //! The retry budget, which limits fail-over: if many calls fail at once, sending all of them to other targets
 //! would only make things worse.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use parking_lot::Mutex;
+
+use crate::config::RetryBudgetSettings;
 
 /// The calls that may be sent to another target.
 #[derive(Debug, Default)]
@@ -18,47 +20,54 @@ struct Period {
 
 impl RetryBudget {
     /// Counts a call.
-    pub(in crate::edge) fn call(&self) {
-        self.with(|period| period.calls += 1);
+    pub(in crate::edge) fn call(&self, settings: RetryBudgetSettings) {
+        self.with(settings, |period| period.calls = period.calls.saturating_add(1));
     }
 
     /// Counts a call that is to be sent to another target, and returns whether it may be.
-    pub(in crate::edge) fn spend(&self) -> bool {
-        self.with(|period| {
-            let allowed = period.sent_on < FREE + period.calls / SHARE;
+    pub(in crate::edge) fn spend(&self, settings: RetryBudgetSettings) -> bool {
+        self.with(settings, |period| {
+            let share = u64::from(period.calls) * u64::from(settings.percent) / 100;
+            let allowed = u64::from(period.sent_on) < u64::from(settings.min) + share;
             period.sent_on += u32::from(allowed);
             allowed
         })
     }
 
-    fn with<T>(&self, act: impl FnOnce(&mut Period) -> T) -> T {
+    fn with<T>(&self, settings: RetryBudgetSettings, act: impl FnOnce(&mut Period) -> T) -> T {
         let mut period = self.0.lock();
-        if period.start.is_none_or(|start| start.elapsed() > PERIOD) {
+        if period.start.is_none_or(|start| start.elapsed() > settings.window.0) {
             *period = Period { start: Some(Instant::now()), ..Period::default() };
         }
         act(&mut period)
     }
 }
 
-/// The period over which calls are counted.
-const PERIOD: Duration = Duration::from_secs(10);
-
-/// The calls of a period that may be sent on in any case, and the divisor for the part of all its calls that may
-/// be sent on in addition: a fifth.
-const FREE: u32 = 20;
-const SHARE: u32 = 5;
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::config::DurationSetting;
+
+    /// The calls that were sent on, of so many in each of some rounds.
+    fn spent(settings: RetryBudgetSettings, rounds: &[u32]) -> Vec<usize> {
+        let budget = RetryBudget::default();
+        let spend = |calls: &u32| {
+            (0..*calls).for_each(|_| budget.call(settings));
+            (0..*calls).filter(|_| budget.spend(settings)).count()
+        };
+        rounds.iter().map(spend).collect()
+    }
 
     #[test]
     fn a_fifth_of_the_calls_may_be_sent_on() {
-        let budget = RetryBudget::default();
-        let spent = |calls: u32| {
-            (0..calls).for_each(|_| budget.call());
-            (0..calls).filter(|_| budget.spend()).count()
+        let settings = RetryBudgetSettings {
+            window: DurationSetting(Duration::from_secs(3600)),
+            ..RetryBudgetSettings::default()
         };
-        assert_eq!((spent(10), spent(100)), (10, 32));
+        assert_eq!(spent(settings, &[10, 100]), [10, 32]);
+        assert_eq!(spent(RetryBudgetSettings { percent: 50, min: 1, ..settings }, &[10, 100]), [6, 50]);
+        assert_eq!(spent(RetryBudgetSettings { percent: 0, min: 0, ..settings }, &[10, 100]), [0, 0]);
     }
 }

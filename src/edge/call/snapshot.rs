@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use crate::auth::{AddressList, OperatorToken, RateLimits};
-use crate::config::{BillingMode, Config, Cors, Limits, TagRules};
+use crate::config::{BillingMode, Config, Cors, Limits, RetrySettings, TagRules};
 use crate::edge::call::call_guard::Drains;
 use crate::edge::call::retry_budget::RetryBudget;
 use crate::edge::call::shutdown::Shutdown;
@@ -25,6 +25,8 @@ pub(in crate::edge) struct Snapshot {
     pub(in crate::edge) cors: Cors,
     pub(in crate::edge) trusted_proxies: AddressList,
     pub(in crate::edge) billing: BillingMode,
+    /// The rules for calls that have failed at a target.
+    pub(in crate::edge) retry: RetrySettings,
     pub(in crate::edge) budget: Arc<RetryBudget>,
     pub(in crate::edge) drains: Arc<Drains>,
     pub(in crate::edge) shutdown: Arc<Shutdown>,
@@ -76,6 +78,7 @@ impl Snapshot {
             cors: config.cors.clone(),
             trusted_proxies: config.trusted_proxies.clone(),
             billing: config.billing,
+            retry: config.retry.clone(),
             budget: earlier.map(|earlier| Arc::clone(&earlier.budget)).unwrap_or_default(),
             drains: earlier.map(|earlier| Arc::clone(&earlier.drains)).unwrap_or_default(),
             shutdown: earlier.map(|earlier| Arc::clone(&earlier.shutdown)).unwrap_or_default(),

@@ -10,11 +10,8 @@ use std::time::{Duration, Instant};
 use sha2::{Digest as _, Sha256};
 
 use crate::edge::call::conversations::Answerer;
-use crate::protocol::ProtocolId;
 use crate::translate::id_recorder::IdRecorder;
 use crate::translate::recent_map::{KeyHash, RecentMap};
-
-use super::target::Call;
 
 /// The accounts at providers that keep answers.
 #[derive(Debug)]
@@ -32,14 +29,10 @@ impl StoredAnswers {
         self.known().get(&hash(account, id), Instant::now()).cloned()
     }
 
-    /// Returns the recorder of the answer to a call, if its provider may keep it and others could be asked to go on.
-    pub(in crate::edge) fn recorder(self: &Arc<Self>, account: &str, call: &Call) -> Option<IdRecorder> {
-        let is_kept = call.protocol == ProtocolId::Responses && call.provider().allow_upstream_state;
-        if !is_kept || !call.found.is_answered_by_several() {
-            return None;
-        }
-        let (all, account, answerer) = (Arc::clone(self), account.to_owned(), call.answerer());
-        Some(IdRecorder::new(move |id| all.note(&account, id, &answerer)))
+    /// Returns the recorder of an answer to this account of the gateway.
+    pub(in crate::edge) fn recorder(self: &Arc<Self>, account: &str, answerer: Answerer) -> IdRecorder {
+        let (all, account) = (Arc::clone(self), account.to_owned());
+        IdRecorder::new(move |id| all.note(&account, id, &answerer))
     }
 
     fn note(&self, account: &str, id: &str, answerer: &Answerer) {

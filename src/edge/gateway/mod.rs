@@ -368,7 +368,7 @@ impl Gateway {
         ctx.attempts.trace = self.0.tracer.call(&request.headers, ctx.request.started);
         ctx.admission.enter(&self.0.load, &grant, bounds(&limits))?;
         ctx.billing.enter(&self.0.quotas.limiter, &grant)?;
-        ctx.request.snapshot.budget.call();
+        ctx.request.snapshot.budget.call(ctx.request.snapshot.retry.budget);
         self.admit(session, ctx, (protocol, operation)).await?;
         Ok(None)
     }

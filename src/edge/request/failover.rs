@@ -27,8 +27,9 @@ pub(in crate::edge) fn next_target(
         let (target, credential) = (last.choice.target, last.choice.credential);
         fallbacks.choices.retain(|choice| choice.target != target || choice.credential == credential);
     }
+    let retry = &request.snapshot.retry;
     while let Some(choice) = fallbacks.choices.pop_front() {
-        if !request.snapshot.budget.spend() {
+        if !attempts.may_go_on(retry, choice) || !request.snapshot.budget.spend(retry.budget) {
             return false;
         }
         // A target that cannot serve this request is skipped.

@@ -62,7 +62,7 @@ enum Action {
 enum Verdict {
     Allow,
     Deny(String),
-    /// What was shown goes on with another body.
+    /// Another body goes on.
     Replace(Bytes),
 }
 

@@ -198,7 +198,9 @@ fn find_targets<'b>(
 /// Returns the recorder of the answer's id, if it matters who keeps the answer.
 fn id_recorder(request: &RequestInfo, call: &Call) -> Option<IdRecorder> {
     let account = &request.grant.as_ref()?.account;
-    request.snapshot.tenants.stored_answers.recorder(account, call)
+    let is_kept = call.protocol == ProtocolId::Responses && call.provider().allow_upstream_state;
+    let matters = is_kept && call.found.is_answered_by_several();
+    matters.then(|| request.snapshot.tenants.stored_answers.recorder(account, call.answerer()))
 }
 
 /// Returns the provider that keeps the answer from which a request goes on, if it is known and still serves the model.

@@ -402,7 +402,8 @@ impl Delivery<'_> {
                 true => Ok(()),
                 false => {
                     let identity = Identity::of(self.request, self.attempts, self.billing);
-                    Box::pin(guarded::write(session, self.connector, self.outcome, identity, body)).await
+                    let write = guarded::write(session, self.connector, self.outcome, identity, body);
+                    client_write(Box::pin(write).await)
                 }
             };
         }

@@ -306,13 +306,13 @@ impl<P: Proxy> Driver<'_, P> {
             Form::Stream => {
                 outcome.watched = guarded::watch(identity);
                 outcome.watch(&whole.body);
-                client_write(write_stream(session, outcome, identity, whole.body).await)
+                write_stream(session, outcome, identity, whole.body).await
             }
             Form::Whole => {
                 Box::pin(guarded::write(session, self.connector, outcome, identity, whole.body)).await
             }
         };
-        written.map(|()| Served::Answered)
+        client_write(written).map(|()| Served::Answered)
     }
 
     /// Keeps the connection if the rest of the provider's answer, after the last part that matters, ends soon.

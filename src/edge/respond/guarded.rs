@@ -4,13 +4,11 @@ use bytes::Bytes;
 use pingora_proxy::Session;
 
 use crate::edge::call::attempts::Attempts;
-use crate::edge::call::call_guard::Abort;
 use crate::edge::call::context::CallContext;
 use crate::edge::call::outcome::Outcome;
 use crate::edge::request::guards;
 use crate::edge::request::headers::Identity;
 use crate::edge::respond::answer;
-use crate::edge::respond::delivery::client_write;
 use crate::edge::upstream::connection::Connector;
 
 /// Writes a whole answer, or what the guards have put in its place.
@@ -23,16 +21,16 @@ pub(in crate::edge) async fn write(
     outcome: &mut Outcome,
     identity: Identity<'_>,
     body: Bytes,
-) -> Result<(), Abort> {
+) -> pingora::Result<()> {
     let Identity { request, attempts, .. } = identity;
     let checked = match watched_model(attempts) {
         Some(model) => guards::check_answer(connector, request, model, body, &mut outcome.guards).await,
         None => Ok(body),
     };
-    client_write(match checked {
+    match checked {
         Ok(body) => answer::write(session, outcome, identity, body).await,
         Err(failure) => answer::fail(session, outcome, identity, failure).await,
-    })
+    }
 }
 
 /// Returns the place for the stream of a call, if a guard is to see it.

@@ -58,7 +58,7 @@ pub(in crate::edge) struct Served {
     stream: Option<Stream>,
     /// The addresses of the connection.
     socket: Option<Arc<SocketDigest>>,
-    /// What is known of the TLS connection of a client that has shown a certificate.
+    /// The TLS connection of a client that has shown a certificate.
     digest: Option<Box<Digest>>,
     back: Arc<Return>,
     request: Box<RequestHeader>,
