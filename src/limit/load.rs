@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
 use crate::auth::Grant;
@@ -17,7 +18,7 @@ pub struct Load(Mutex<LoadState>);
 struct LoadState {
     total: Weight,
     /// The weights of the keys that have calls.
-    keys: HashMap<String, Weight>,
+    keys: HashMap<String, Weight, RandomState>,
 }
 
 /// A number of calls, and the bytes of their requests.

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
 use crate::auth::{Key, RateLimits};
@@ -23,7 +24,7 @@ pub use load::{CallSlot, EntryRefusal, Load, Shed, Weight};
 /// The windows of all keys that were used.
 #[derive(Debug)]
 pub struct Limiter {
-    windows: Mutex<HashMap<String, Arc<Mutex<Window>>>>,
+    windows: Mutex<HashMap<String, Arc<Mutex<Window>>, RandomState>>,
     start: Instant,
 }
 

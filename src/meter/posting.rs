@@ -5,6 +5,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+
 use crate::auth::Digest;
 use crate::money::Amount;
 
@@ -114,7 +116,7 @@ pub(super) enum Denial {
 #[derive(Clone, Debug, Default)]
 pub(super) struct PostedSums {
     /// By key.
-    pub(super) keys: HashMap<Arc<str>, KeySums>,
+    pub(super) keys: HashMap<Arc<str>, KeySums, RandomState>,
     /// By balance.
     pub(super) costs: HashMap<i64, BalanceCost>,
     /// The cost of calls that nobody pays for, by the windows that they belong to.

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use rusqlite::{Connection, Row, params};
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
@@ -117,7 +118,7 @@ pub struct UsageRow {
 
 /// The sums of the calls that have ended since the last transaction.
 #[derive(Clone, Debug, Default)]
-pub(super) struct NewUsage(HashMap<UsageKey, UsageSums>);
+pub(super) struct NewUsage(HashMap<UsageKey, UsageSums, RandomState>);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct UsageKey {
