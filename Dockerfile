@@ -1,9 +1,11 @@
-# docker build -t crossmodel .
+# docker build -t crossmodel --build-arg CROSSMODEL_COMMIT="$(git rev-parse HEAD)" .
 # docker run -p 8080:8080 -v crossmodel:/var/lib/crossmodel --stop-timeout 45 crossmodel
 
 FROM rust:1-slim-bookworm AS build
 WORKDIR /src
 COPY . .
+# For `crossmodel --version`.
+ARG CROSSMODEL_COMMIT
 # Paths in messages of a panic are the same wherever the crates were kept, so that two builds can be compared.
 ENV RUSTFLAGS="--remap-path-prefix=/usr/local/cargo=/cargo --remap-path-prefix=/src=/crossmodel"
 RUN cargo build --profile dist --locked

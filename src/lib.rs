@@ -60,6 +60,8 @@ pub mod meter;
 #[doc(hidden)]
 pub mod money;
 #[doc(hidden)]
+pub mod notify;
+#[doc(hidden)]
 pub mod observe;
 #[doc(hidden)]
 pub mod private;

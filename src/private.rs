@@ -13,6 +13,7 @@ use std::os::unix::fs::{
 };
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
 use rustix::process::geteuid;
 
 /// The circle of users other than the owner who may use a file or folder, from the smallest to the largest.
@@ -146,6 +147,24 @@ pub fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.mode(FILE);
     options
+}
+
+/// Opens a file to which lines are added, and makes it if there is none. A pipe that nobody reads is not waited for.
+///
+/// # Errors
+/// Fails if the file cannot be opened. The error names it.
+pub fn log(path: &Path) -> io::Result<File> {
+    let waits = OFlags::NONBLOCK.bits().cast_signed();
+    let opened = options().create(true).append(true).custom_flags(waits).open(path);
+    let file = opened.map_err(|error| {
+        let why = match rustix::io::Errno::from_io_error(&error) {
+            Some(rustix::io::Errno::NXIO) => "nobody reads the pipe".to_owned(),
+            _ => error.to_string(),
+        };
+        io::Error::new(error.kind(), format!("{} cannot be opened: {why}", path.display()))
+    })?;
+    close_to_others(&file);
+    Ok(file)
 }
 
 /// Removes the rights of all others than the owner and the group from an open file, if it is the gateway's own and
@@ -322,5 +341,23 @@ mod tests {
         assert_eq!(open_parent(&folder), None);
         set(&home.path().join("open"), 0o777);
         assert!(open_parent(&folder).is_some_and(|parent| parent.ends_with("open")));
+    }
+
+    #[test]
+    fn a_pipe_that_nobody_reads_is_refused_and_not_waited_for() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        let error = log(&pipe).unwrap_err().to_string();
+        assert_eq!(error, format!("{} cannot be opened: nobody reads the pipe", pipe.display()));
+        let reader = File::options().read(true).write(true).open(&pipe).unwrap();
+        assert!(log(&pipe).is_ok());
+        drop(reader);
+        let file = folder.path().join("file");
+        io::Write::write_all(&mut log(&file).unwrap(), b"one\n").unwrap();
+        io::Write::write_all(&mut log(&file).unwrap(), b"two\n").unwrap();
+        assert_eq!((fs::read_to_string(&file).unwrap().as_str(), mode(&file) & 0o777), ("one\ntwo\n", 0o600));
+        assert!(log(folder.path()).unwrap_err().to_string().contains("cannot be opened"));
     }
 }

@@ -78,7 +78,8 @@ fn what_the_minimal_file_has_in_comments_is_right() {
     let uncommented = uncommented.replace("\n#     targets", "\n    targets").replace("  # ", "  ");
     let kept = |line: &&str| !line.contains("Built in") && !line.contains("Keys are") && line.trim() != "#";
     let text: Vec<_> = uncommented.lines().filter(kept).collect();
-    let config = Config::parse(&text.join("\n"), |_| Some("sk-test".to_owned())).unwrap();
+    let config =
+        Config::parse(&text.join("\n"), |_| Some("sk-test-of-24-bytes-at-least".to_owned())).unwrap();
     let names: Vec<_> = config.providers.iter().map(|provider| &*provider.name).collect();
     assert_eq!(names, ["anthropic", "demo", "openai"]);
     assert!(config.catalog.entries().iter().any(|entry| entry.id == "anthropic/*"));
@@ -98,8 +99,10 @@ fn the_files_for_containers_load() {
         );
         assert!(config.demo.is_none(), "it answers everybody, and is for trying things out");
         assert!(config.providers.is_empty(), "what the environment does not name is not there");
-        let config =
-            Config::parse(text, |name| (name == "OPENAI_API_KEY").then(|| "sk-test".to_owned())).unwrap();
+        let config = Config::parse(text, |name| {
+            (name == "OPENAI_API_KEY").then(|| "sk-test-of-24-bytes-at-least".to_owned())
+        })
+        .unwrap();
         assert!(config.catalog.entries().iter().any(|entry| entry.id == "openai/*"));
     }
 }

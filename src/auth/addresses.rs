@@ -155,6 +155,9 @@ impl JsonSchema for AddressBlock {
     }
 }
 
+/// The most addresses and blocks of a key, which each of its calls is compared with.
+pub const MAX_ADDRESS_COUNT: usize = 100;
+
 /// The bits of an IPv4 address.
 const V4_BITS: u8 = 32;
 

@@ -11,7 +11,10 @@ use serde::{Deserialize, Serialize};
 use crate::failure::{Failure, Kind};
 use crate::money::Amount;
 
-use super::{AddressList, Aliases, Budget, CallCounts, Digest};
+use super::limits::includes_model;
+use super::{
+    AccountLimits, AddressList, Aliases, Budget, CallCounts, ContentLogging, Digest, RateLimits, Tags,
+};
 
 /// Whether something is in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -40,16 +43,22 @@ pub struct Key {
     pub created: i64,
     /// Whether the key has metrics of its own.
     pub watch: bool,
+    /// Whether the content of its calls may be written down.
+    pub content_log: ContentLogging,
     /// The time from which the key no longer works, in seconds since the epoch.
     pub expires: Option<i64>,
     /// The secret by which the call is made.
     pub secret: KeySecret,
     /// Whether the account is in use.
     pub account_status: Status,
+    /// The limits of the account; absent: none.
+    pub account_limits: Option<Box<AccountLimits>>,
     /// Whether the account has a wallet, which pays for its calls.
     pub has_wallet: bool,
     /// The budgets of the key, then those of its account.
     pub budgets: Arc<[Budget]>,
+    /// The tags of its calls: its own ones, and those of its account.
+    pub tags: Tags,
     /// The calls that were made by the key.
     pub counts: Arc<CallCounts>,
 }
@@ -92,23 +101,11 @@ pub struct Rights {
     pub allow_ips: Option<AddressList>,
 }
 
-/// The rate limits of a key, per minute.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct RateLimits {
-    /// Requests; absent: unlimited.
-    pub rpm: Option<u32>,
-    /// Tokens; absent: unlimited.
-    pub tpm: Option<u32>,
-}
-
 /// The longest name of a key, an account or a tag, in characters.
 pub const MAX_NAME_CHARS: usize = 64;
 
 /// The longest notes of a key, in characters.
 pub const MAX_NOTES_CHARS: usize = 200;
-
-/// The most tags of a key or an account.
-pub const MAX_TAG_COUNT: usize = 8;
 
 /// The right to make one call.
 pub type Grant = Arc<Key>;
@@ -127,14 +124,11 @@ impl Key {
         list.is_none_or(|list| client.is_some_and(|client| list.contains(client)))
     }
 
-    /// Whether the key may call this model.
+    /// Whether the key and its account may call this model.
     #[must_use]
     pub fn allows(&self, model: &str) -> bool {
-        let matches = |pattern: &String| match pattern.strip_suffix('*') {
-            Some(prefix) => model.starts_with(prefix),
-            None => pattern == model,
-        };
-        self.rights.models.as_ref().is_none_or(|models| models.iter().any(matches))
+        let of_account = self.account_limits.as_ref().and_then(|limits| limits.models.as_deref());
+        includes_model(self.rights.models.as_deref(), model) && includes_model(of_account, model)
     }
 }
 
@@ -211,6 +205,7 @@ impl Key {
             rights: Rights::default(),
             created: 0,
             watch: false,
+            content_log: ContentLogging::On,
             expires: None,
             secret: KeySecret {
                 digest: Digest([0; 32]),
@@ -221,9 +216,30 @@ impl Key {
                 last_used: Arc::default(),
             },
             account_status: Status::Active,
+            account_limits: None,
             has_wallet: false,
             budgets: Arc::default(),
+            tags: None,
             counts: Arc::default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_needs_the_permission_of_its_key_and_of_its_account() {
+        let list = |models: &[&str]| Some(models.iter().map(|model| (*model).to_owned()).collect());
+        let mut key = Key::sample("k", "a");
+        key.account_limits =
+            Some(Box::new(AccountLimits { models: list(&["openai/*"]), ..AccountLimits::default() }));
+        assert_eq!([key.allows("openai/gpt-5"), key.allows("demo/chat")], [true, false]);
+        key.rights.models = list(&["openai/gpt-5", "demo/chat"]);
+        let allowed = ["openai/gpt-5", "openai/o3", "demo/chat"].map(|model| key.allows(model));
+        assert_eq!(allowed, [true, false, false]);
+        key.account_limits = None;
+        assert!(key.allows("demo/chat"));
     }
 }

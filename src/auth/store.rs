@@ -12,7 +12,8 @@ use crate::store::{self, StoreError};
 
 use super::budget::{self, Budget, BudgetOwner};
 use super::key::KeySecret;
-use super::{Digest, Key, RateLimits, Rights, SharedSecret, Status};
+use super::tag;
+use super::{AccountLimits, ContentLogging, Digest, Key, RateLimits, Rights, SharedSecret, Status};
 
 /// A key of the store with its working secrets, oldest first.
 #[derive(Debug)]
@@ -138,7 +139,8 @@ fn join_secrets(secrets: &mut [Key]) {
 fn key(row: &Row<'_>) -> rusqlite::Result<Option<Key>> {
     let Some(digest) = row.get("digest")? else { return Ok(None) };
     let models: Option<String> = row.get("models")?;
-    let aliases: String = row.get("aliases")?;
+    let (aliases, tags): (String, String) = (row.get("aliases")?, row.get("tags")?);
+    let account_tags: String = row.get("account_tags")?;
     let allow_ips: Option<String> = row.get("allow_ips")?;
     let last_used: Option<i64> = row.get("last_used")?;
     let minute = last_used.and_then(|time| u32::try_from(time / SECONDS_PER_MINUTE).ok());
@@ -157,6 +159,7 @@ fn key(row: &Row<'_>) -> rusqlite::Result<Option<Key>> {
             allow_ips: allow_ips.map(|text| parse(&text)).transpose()?,
         },
         watch: row.get("watch")?,
+        content_log: ContentLogging::of_stored(row.get("content_log")?),
         created: row.get("created")?,
         expires: row.get("expires")?,
         secret: KeySecret {
@@ -168,10 +171,23 @@ fn key(row: &Row<'_>) -> rusqlite::Result<Option<Key>> {
             last_used: Arc::new(AtomicU32::new(minute.unwrap_or_default())),
         },
         account_status: status(row, "account_status")?,
+        account_limits: account_limits(row)?,
         has_wallet: row.get("has_wallet")?,
         budgets: Arc::default(),
+        tags: tag::of_key(&account_tags, &tags),
         counts: Arc::default(),
     }))
+}
+
+/// Reads the limits of a key's account; `None` if it has none.
+fn account_limits(row: &Row<'_>) -> rusqlite::Result<Option<Box<AccountLimits>>> {
+    let models: Option<String> = row.get("account_models")?;
+    let limits = AccountLimits {
+        models: models.map(|text| parse(&text)).transpose()?,
+        rate: RateLimits { rpm: row.get("account_rpm")?, tpm: row.get("account_tpm")? },
+        max_concurrent: row.get("account_max_concurrent")?,
+    };
+    Ok(Some(limits).filter(|limits| !limits.is_unlimited()).map(Box::new))
 }
 
 fn status(row: &Row<'_>, column: &str) -> rusqlite::Result<Status> {
@@ -188,7 +204,9 @@ fn parse<T: serde::de::DeserializeOwned>(text: &str) -> rusqlite::Result<T> {
 const SHARED: &str = "shared";
 
 /// The keys that have changed since a revision, each with its secrets.
-const SELECT_CHANGED: &str = "SELECT k.*, a.status AS account_status, s.digest, s.hint, s.not_after, s.last_used,
+const SELECT_CHANGED: &str = "SELECT k.*, a.status AS account_status, a.tags AS account_tags, a.models AS account_models,
+    a.rpm AS account_rpm, a.tpm AS account_tpm, a.max_concurrent AS account_max_concurrent,
+    s.digest, s.hint, s.not_after, s.last_used,
     EXISTS (SELECT 1 FROM wallets w WHERE w.account = k.account) AS has_wallet
     FROM keys k JOIN accounts a ON a.id = k.account LEFT JOIN key_secrets s ON s.key = k.id AND k.deleted IS NULL
     WHERE k.id IN (SELECT id FROM keys WHERE revision > ?1 UNION

@@ -13,7 +13,7 @@ use crossmodel::meter::{AuditStep, Books};
 use crossmodel::money::Amount;
 
 use super::failure::CommandError;
-use super::keys::One;
+use super::keys::{Limit, One, model_name, models_of};
 use super::progress::ProgressLine;
 use super::table::{OutputFormat, print, table};
 
@@ -21,9 +21,14 @@ use super::table::{OutputFormat, print, table};
 pub(super) enum AccountCommand {
     /// Makes an account. It gets a wallet with its first top-up.
     #[command(
-        after_help = "Examples:\n  crossmodel account create team\n  crossmodel account create team --name search"
+        after_help = "Examples:\n  crossmodel account create team\n  crossmodel account create team --name search --rpm 600"
     )]
-    Create(CreateAccount),
+    Create(ChangeAccount),
+    /// Changes the name and the limits of an account, which bind all its keys together.
+    #[command(
+        after_help = "Examples:\n  crossmodel account set team --max-concurrent 8\n  crossmodel account set team --model 'openai/*' --rpm unlimited"
+    )]
+    Set(ChangeAccount),
     /// Lists all accounts.
     #[command(after_help = "Examples:\n  crossmodel account list\n  crossmodel account list --json")]
     List(OutputFormat),
@@ -55,12 +60,24 @@ pub(super) enum AccountCommand {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct CreateAccount {
+pub(super) struct ChangeAccount {
     #[command(flatten)]
     one: One,
     /// A human-readable name.
-    #[arg(long, default_value = "")]
-    name: String,
+    #[arg(long)]
+    name: Option<String>,
+    /// A model that its keys may call, as `vendor/model` or `vendor/*`; may be repeated. `all`: every model.
+    #[arg(long = "model", value_name = "MODEL", value_parser = model_name)]
+    models: Vec<String>,
+    /// Requests per minute of all its keys together, or `unlimited`.
+    #[arg(long, value_name = "N")]
+    rpm: Option<Limit<u32>>,
+    /// Tokens per minute of all its keys together, or `unlimited`.
+    #[arg(long, value_name = "N")]
+    tpm: Option<Limit<u32>>,
+    /// The most calls of all its keys that are answered at once, or `unlimited`.
+    #[arg(long, value_name = "N")]
+    max_concurrent: Option<Limit<u32>>,
 }
 
 #[derive(Debug, Args)]
@@ -112,10 +129,14 @@ impl AccountCommand {
             Self::TopUp(payment) => payment.run("top-up", client, out),
             Self::Refund(payment) => payment.run("refund", client, out),
             Self::Transactions(list) => list.run(client, out),
-            Self::Create(CreateAccount { one, name }) => {
-                let new = NewAccount { id: one.id.clone(), name: name.clone(), ..NewAccount::default() };
-                let _: Account = client.send("POST", ACCOUNTS, &new)?;
-                one.confirm("created", out)
+            Self::Create(new) => {
+                let _: Account = client.send("POST", ACCOUNTS, &new.account())?;
+                new.one.confirm("created", out)
+            }
+            Self::Set(change) => {
+                let path = object_path(ACCOUNTS, &change.one.id);
+                let _: Account = client.send("PATCH", &path, &change.patch())?;
+                show(&change.one, client, out)
             }
             Self::Disable(one) => set_status(one, client, Status::Disabled, out),
             Self::Enable(one) => set_status(one, client, Status::Active, out),
@@ -123,6 +144,35 @@ impl AccountCommand {
                 client.delete(&object_path(ACCOUNTS, &one.id))?;
                 one.confirm("deleted", out)
             }
+        }
+    }
+}
+
+impl ChangeAccount {
+    /// Returns the account to be made.
+    fn account(&self) -> NewAccount {
+        let limit = |limit: Option<Limit<u32>>| limit.and_then(|Limit(limit)| limit);
+        NewAccount {
+            id: self.one.id.clone(),
+            name: self.name.clone().unwrap_or_default(),
+            models: models_of(&self.models).flatten(),
+            rpm: limit(self.rpm),
+            tpm: limit(self.tpm),
+            max_concurrent: limit(self.max_concurrent),
+            ..NewAccount::default()
+        }
+    }
+
+    /// Returns the change. What is not named stays as it is.
+    fn patch(&self) -> AccountPatch {
+        let limit = |limit: Option<Limit<u32>>| limit.map(|Limit(limit)| limit);
+        AccountPatch {
+            name: self.name.clone(),
+            models: models_of(&self.models),
+            rpm: limit(self.rpm),
+            tpm: limit(self.tpm),
+            max_concurrent: limit(self.max_concurrent),
+            ..AccountPatch::default()
         }
     }
 }
@@ -205,7 +255,18 @@ fn row(account: &Account) -> Vec<String> {
         account.status.to_string(),
         amount(|wallet| wallet.balance_usd),
         amount(|wallet| wallet.held_usd),
+        limits(account),
     ]
+}
+
+/// Returns the limits of an account that it has, in a few words.
+fn limits(account: &Account) -> String {
+    let mut limits = Vec::new();
+    limits.extend(account.rpm.map(|rpm| format!("{rpm} rpm")));
+    limits.extend(account.tpm.map(|tpm| format!("{tpm} tpm")));
+    limits.extend(account.max_concurrent.map(|most| format!("{most} at once")));
+    limits.extend(account.models.as_ref().map(|models| models.join("+")));
+    limits.join(", ")
 }
 
 fn transaction_row(transaction: &Transaction) -> Vec<String> {
@@ -216,4 +277,4 @@ fn transaction_row(transaction: &Transaction) -> Vec<String> {
 
 const TRANSACTION_HEADINGS: &[&str] = &["TIME", "KIND", "AMOUNT USD", "REFERENCE", "REASON"];
 
-const HEADINGS: &[&str] = &["ACCOUNT", "STATUS", "BALANCE USD", "HELD USD"];
+const HEADINGS: &[&str] = &["ACCOUNT", "STATUS", "BALANCE USD", "HELD USD", "LIMITS"];

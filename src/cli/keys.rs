@@ -11,7 +11,7 @@ use crossmodel::admin::client::{Client, encoded, object_path};
 use crossmodel::admin::model::{
     Key, KeyLookup, KeyPatch, KeyState, List, Moment, NewKey, Period, Rotation, SecretView, Usd,
 };
-use crossmodel::auth::{AddressBlock, AddressList, Digest, Status};
+use crossmodel::auth::{AddressBlock, AddressList, ContentLogging, Digest, Status};
 use crossmodel::money::Amount;
 use crossmodel::route::{MAX_NAME_BYTES, is_model_name};
 
@@ -146,6 +146,9 @@ struct LifeArguments {
     /// Whether the key has metrics of its own.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     watch: Option<bool>,
+    /// Whether the content of the key's calls may be written to the content log: `on` or `off`.
+    #[arg(long, value_name = "on|off")]
+    content_log: Option<ContentLogging>,
 }
 
 /// An address or a block from which a key may be used; `None`: all addresses.
@@ -197,7 +200,7 @@ pub(super) struct HashArguments {
 
 /// A limit, or none.
 #[derive(Clone, Copy, Debug)]
-struct Limit<T>(Option<T>);
+pub(super) struct Limit<T>(pub(super) Option<T>);
 
 #[derive(Debug, Args)]
 pub(super) struct One {
@@ -213,7 +216,7 @@ fn alias(text: &str) -> Result<(String, String), String> {
 }
 
 /// Parses the name of a model.
-fn model_name(text: &str) -> Result<String, String> {
+pub(super) fn model_name(text: &str) -> Result<String, String> {
     let why = || format!("a model's name has 1 to {MAX_NAME_BYTES} visible ASCII characters");
     is_model_name(text).then(|| text.to_owned()).ok_or_else(why)
 }
@@ -287,6 +290,7 @@ impl Create {
             allow_ips: addresses_of(&self.rights.allow_ips).flatten(),
             strict: strict.unwrap_or_default(),
             watch: self.life.watch.unwrap_or_default(),
+            content_log: self.life.content_log.unwrap_or_default(),
             tags: self.life.tags.iter().cloned().collect(),
             notes: self.life.notes.clone().unwrap_or_default(),
             expires_at: self.life.expires.and_then(|Expiry(time)| time),
@@ -318,6 +322,7 @@ impl Change {
             allow_ips: addresses_of(&self.rights.allow_ips),
             strict: *strict,
             watch: self.life.watch,
+            content_log: self.life.content_log,
             tags: entries(&self.life.tags),
             notes: self.life.notes.clone().map(Some),
             expires_at: self.life.expires.map(|Expiry(time)| time),
@@ -393,7 +398,7 @@ fn read_digest() -> Result<Digest, CommandError> {
 }
 
 /// Returns the models of arguments: `None` if none are named, and `Some(None)` for all models.
-fn models_of(models: &[String]) -> Option<Option<Vec<String>>> {
+pub(super) fn models_of(models: &[String]) -> Option<Option<Vec<String>>> {
     match models {
         [] => None,
         [all] if all == "all" => Some(None),
@@ -496,6 +501,7 @@ fn limits(key: &Key) -> String {
     limits.extend(key.models.as_ref().map(|models| models.join("+")));
     limits.extend(key.aliases.iter().map(|(name, model)| format!("{name}={model}")));
     limits.extend(key.strict.then(|| "strict".to_owned()));
+    limits.extend((key.content_log == ContentLogging::Off).then(|| "content log off".to_owned()));
     if limits.is_empty() { "none".to_owned() } else { limits.join(", ") }
 }
 

@@ -11,13 +11,16 @@ mod first_key;
 mod health;
 mod keys;
 mod location;
+mod manual;
 mod progress;
 mod reach;
 mod status;
 mod stores;
 mod table;
+mod targets;
 mod tokens;
 mod usage;
+mod version;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -34,6 +37,7 @@ use crossmodel::edge;
 
 use failure::CommandError;
 use location::{StoreLocation, become_owner, known_file, named_file};
+use manual::ManualArguments;
 use reach::{GatewayArguments, Needs};
 use stores::StoreCommand;
 use table::OutputFormat;
@@ -43,7 +47,7 @@ use table::OutputFormat;
 /// Without a command it runs the gateway. Without `-c` it needs no file: the built-in provider `demo` answers, and
 /// so does every provider whose key is in the environment.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100, after_help = HELP)]
+#[command(version, long_version = version::long(), max_term_width = 100, after_help = HELP)]
 struct CommandLine {
     /// The configuration file. Variable: CROSSMODEL_CONFIG.
     #[arg(short, long, global = true, value_name = "FILE")]
@@ -90,9 +94,15 @@ enum Command {
         after_help = "Examples:\n  crossmodel status\n  crossmodel status --url https://gw.example:9090 --json"
     )]
     Status(OutputFormat),
-    /// Shows the configuration of a running gateway.
-    #[command(subcommand, after_help = "Examples:\n  crossmodel config status")]
+    /// Shows the configuration of a running gateway, and reads it again.
+    #[command(subcommand, after_help = "Examples:\n  crossmodel config status\n  crossmodel config reload")]
     Config(status::ConfigCommand),
+    /// Lists the targets of a running gateway, and takes them out of service.
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  crossmodel target list\n  crossmodel target rest openai/gpt-5@azure-eu --for 30m"
+    )]
+    Target(targets::TargetCommand),
     /// Prints the JSON Schema of the configuration file.
     #[command(after_help = "Examples:\n  crossmodel schema")]
     Schema,
@@ -148,6 +158,9 @@ enum Command {
         /// The shell.
         shell: Shell,
     },
+    /// Prints the manual page of this command.
+    #[command(after_help = "Examples:\n  crossmodel man\n  crossmodel man /usr/local/share/man/man1")]
+    Man(ManualArguments),
 }
 
 /// The arguments of `crossmodel run`.
@@ -209,6 +222,7 @@ impl CommandLine {
                 clap_complete::generate(*shell, command, env!("CARGO_PKG_NAME"), &mut script);
                 Ok(out.write_all(&script)?)
             }
+            Some(Command::Man(manual)) => Ok(manual.run(Self::command(), out)?),
             Some(Command::Schema) => Ok(out.write_all(schema().as_bytes())?),
             Some(Command::Openapi) => Ok(out.write_all(api::document().as_bytes())?),
             Some(Command::Store(command @ StoreCommand::Create(_))) => {
@@ -220,6 +234,7 @@ impl CommandLine {
             Some(Command::Store(command)) => command.run(&self.store("store", quiet)?, out),
             Some(Command::Status(format)) => status::show(&self.process(quiet)?, *format, out),
             Some(Command::Config(command)) => command.run(&self.process(quiet)?, out),
+            Some(Command::Target(command)) => command.run(&self.process(quiet)?, out),
             Some(Command::Key(command)) => command.run(&client(command.only_reads())?, out),
             Some(Command::Account(command)) => command.run(&client(command.only_reads())?, out),
             Some(Command::Budget(command)) => command.run(&client(command.only_reads())?, out),

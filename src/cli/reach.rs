@@ -1,7 +1,7 @@
 //! The way of a command to the admin API: a gateway elsewhere, the one that runs on the store, or the store itself.
 
 use std::env;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write as _, stderr};
 use std::path::Path;
 
 use clap::Args;
@@ -10,6 +10,7 @@ use secrecy::SecretString;
 use crossmodel::admin::client::Client;
 use crossmodel::auth::RateLimits;
 use crossmodel::edge::RemoteGateway;
+use crossmodel::provider::is_loopback;
 use crossmodel::store::{self, ControlName};
 
 use super::failure::CommandError;
@@ -126,6 +127,10 @@ impl GatewayArguments {
                 None => Ok(None),
             };
         };
+        if is_readable_on_the_way(&url) {
+            let advice = "is not encrypted: whoever is in between can read the operator's token. Use https";
+            let _ = writeln!(stderr(), "warning: {url} {advice}");
+        }
         let gateway = RemoteGateway::at_url(&url, self.token()?);
         gateway.map(Some).map_err(|error| match error.kind() {
             ErrorKind::InvalidInput => CommandError::CommandLine(format!("{url}: {error}")),
@@ -200,6 +205,12 @@ fn unusable(folder: &Path, error: &io::Error) -> CommandError {
     }
 }
 
+/// Whether others than this machine see what is sent to a URL.
+fn is_readable_on_the_way(url: &http::Uri) -> bool {
+    url.scheme_str() == Some("http")
+        && !url.host().is_some_and(|host| is_loopback(host.trim_matches(['[', ']'])))
+}
+
 /// Returns the URL in the environment.
 fn given_url() -> Result<Option<http::Uri>, CommandError> {
     let Some(text) = env::var(URL_VARIABLE).ok().filter(|text| !text.trim().is_empty()) else {
@@ -215,3 +226,20 @@ const URL_VARIABLE: &str = "CROSSMODEL_URL";
 
 /// The variable with the operator's token.
 const TOKEN_VARIABLE: &str = "CROSSMODEL_ADMIN_TOKEN";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_is_called_without_a_warning_in_plain_text() {
+        let warns = |url: &str| is_readable_on_the_way(&url.parse().unwrap());
+        for quiet in ["https://gw.example", "http://127.0.0.1:9090", "http://[::1]:9090", "http://localhost"]
+        {
+            assert!(!warns(quiet), "{quiet}");
+        }
+        for warned in ["http://gw.example:9090", "http://10.0.0.1/x", "http://localhost.gw.example"] {
+            assert!(warns(warned), "{warned}");
+        }
+    }
+}

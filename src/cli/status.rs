@@ -1,5 +1,6 @@
-//! `crossmodel status` and `crossmodel config status`: the state of a running gateway, and of its configuration.
+//! `crossmodel status` and `crossmodel config`: the state of a running gateway, and of its configuration.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use clap::Subcommand;
@@ -9,13 +10,16 @@ use crossmodel::admin::client::Client;
 use crossmodel::admin::model::{Condition, ConditionStatus, Members, Status};
 
 use super::failure::CommandError;
-use super::table::{OutputFormat, print, table};
+use super::table::{OutputFormat, print, read_view, table};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigCommand {
     /// Shows the configuration in force, the one on the disk, and what a reload refused or left for a restart.
     #[command(after_help = "Examples:\n  crossmodel config status\n  crossmodel config status --json")]
     Status(OutputFormat),
+    /// Reads the configuration file again, and puts it into effect. Fails if the file is refused.
+    #[command(after_help = "Examples:\n  crossmodel config reload\n  crossmodel config reload --json")]
+    Reload(OutputFormat),
 }
 
 /// The configuration of a gateway, as far as the table shows it.
@@ -30,6 +34,9 @@ struct ConfigView {
     warnings: Vec<String>,
     overridden: Vec<String>,
     declared: Option<DeclaredView>,
+    proxies: BTreeMap<String, String>,
+    guards: Vec<String>,
+    content_log: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -99,12 +106,13 @@ fn row(condition: &Condition) -> Vec<String> {
 }
 
 impl ConfigCommand {
-    /// Shows the configuration of a gateway. Fails if the file on the disk was refused.
+    /// Shows the configuration of a gateway, read again if that is wanted. Fails if the file on the disk was refused.
     pub(super) fn run(&self, client: &Client, out: &mut dyn Write) -> Result<(), CommandError> {
-        let Self::Status(format) = self;
-        let members: Members = client.get("/config")?;
-        let text = serde_json::to_vec(&members).map_err(io_error)?;
-        let view: ConfigView = serde_json::from_slice(&text).map_err(io_error)?;
+        let (members, format): (Members, _) = match self {
+            Self::Status(format) => (client.get("/config")?, format),
+            Self::Reload(format) => (client.send("POST", "/config/reload", &Members::new())?, format),
+        };
+        let view: ConfigView = read_view(&members)?;
         if format.json {
             print(&members, out)?;
         } else {
@@ -112,10 +120,6 @@ impl ConfigCommand {
         }
         if view.refused.is_some() { Err(CommandError::Shown) } else { Ok(()) }
     }
-}
-
-fn io_error(error: serde_json::Error) -> CommandError {
-    CommandError::Usage(format!("the answer of the gateway cannot be read: {error}"))
 }
 
 impl ConfigView {
@@ -148,6 +152,13 @@ impl ConfigView {
             row("declared", format!("{accounts} accounts, {keys} keys"));
             disabled_although_declared.iter().for_each(|id| row("disabled although declared", id.clone()));
         }
+        for (provider, proxy) in &self.proxies {
+            row("proxy", format!("{provider} through {proxy}"));
+        }
+        self.guards.iter().for_each(|guard| row("guard", guard.clone()));
+        if let Some(file) = &self.content_log {
+            row("content log", file.clone());
+        }
         rows
     }
 }
@@ -178,7 +189,8 @@ mod tests {
                "on_disk":{"sha256":"bb","changed_at":"T2"},
                "refused":{"at":"T3","problems":[{"line":4,"column":1,"message":"no"},"neither"]},
                "restart_required":["listen"],"warnings":["w"],"overridden":["--listen"],
-               "declared":{"accounts":1,"keys":2,"disabled_although_declared":["key_ci"]},"later":1}"#,
+               "declared":{"accounts":1,"keys":2,"disabled_although_declared":["key_ci"]},
+               "proxies":{"openai":"proxy:3128"},"guards":["pii"],"content_log":"/c.jsonl","later":1}"#,
         )
         .unwrap();
         let rows: Vec<_> = view.rows().iter().map(|row| row.join(": ")).collect();
@@ -194,6 +206,9 @@ mod tests {
             "overridden by: --listen",
             "declared: 1 accounts, 2 keys",
             "disabled although declared: key_ci",
+            "proxy: openai through proxy:3128",
+            "guard: pii",
+            "content log: /c.jsonl",
         ];
         assert_eq!(rows, expected);
         let bare: ConfigView = serde_json::from_str("{}").unwrap();

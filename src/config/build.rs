@@ -31,6 +31,7 @@ use super::error::Problem;
 use super::first_run::{self, DEMO, demo_models};
 use super::secret::{Exposed, SecretReference, SecretSource};
 use super::settings::{DEFAULT_ADMIN, DEFAULT_DATA, DEFAULT_LISTEN};
+use super::webhooks;
 use super::{
     AdminListener, AdminSettings, Config, Listener, ListenerSettings, LoadOptions, Settings, TlsFiles, secret,
 };
@@ -112,6 +113,10 @@ pub(super) fn build(
     let listeners = build.listeners(settings.listen);
     let admin = build.admin(settings.admin, variable);
     let cors = build.cors(settings.cors);
+    let has_secrets = build.references.is_none();
+    let resolve = |setting: &str, reference: &Located<String>| build.secret(setting, reference, variable);
+    let (webhooks, wrong) = webhooks::build(&settings.webhooks, has_secrets, resolve);
+    wrong.into_iter().for_each(|(place, message)| build.report(place, message));
     let declared =
         DeclarationSettings { instance: settings.instance, accounts: settings.accounts, keys: settings.keys };
     let declarations = build.declarations(declared, input.file, variable);
@@ -126,6 +131,9 @@ pub(super) fn build(
         threads: settings.threads.filter(|&n| n > 0).unwrap_or_else(cores),
         billing: settings.billing,
         key_defaults: settings.key_defaults.rate(),
+        usage: settings.usage.retention(),
+        webhooks,
+        tags: settings.tags.rules(build.problems),
         audit: settings.audit,
         metrics: build.metrics(settings.metrics),
         cors,

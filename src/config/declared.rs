@@ -1,23 +1,24 @@
 //! The keys and accounts that the file declares.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::PathBuf;
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use serde::de::{self, Deserializer, Visitor};
 
-use crate::auth::{Aliases, Digest, MAX_NAME_CHARS, MAX_NOTES_CHARS, MAX_TAG_COUNT, Period, Secret};
+use crate::auth::{
+    AddressList, Aliases, ContentLogging, Digest, MAX_ADDRESS_COUNT, MAX_NAME_CHARS, MAX_NOTES_CHARS,
+    MAX_TAG_COUNT, Period, Secret, is_tag_name, is_tag_value,
+};
 use crate::located::{Located, SourcePosition};
 use crate::meter::{self, NewBudget};
 use crate::money::Amount;
 use crate::route::{MAX_NAME_BYTES, is_model_name};
 
+use super::dollars::DollarSetting;
 use super::error::Problem;
 use super::rate::RateSetting;
 
@@ -33,6 +34,14 @@ pub struct AccountSettings {
     pub budgets: Option<Vec<Located<BudgetSettings>>>,
     /// The balance in dollars below which somebody wants to be told, or `none`.
     pub low_balance: Option<Located<DollarSetting>>,
+    /// The models that its keys may call, as ids or `vendor/*`. Default: all.
+    pub models: Option<Vec<Located<String>>>,
+    /// Requests per minute of all its keys together, or `unlimited`. Default: `unlimited`.
+    pub rpm: Option<RateSetting>,
+    /// Tokens per minute of all its keys together, or `unlimited`. Default: `unlimited`.
+    pub tpm: Option<RateSetting>,
+    /// The most calls of all its keys that are answered at once, or `unlimited`. Default: `unlimited`.
+    pub max_concurrent: Option<RateSetting>,
     /// Names and values for your own use.
     pub tags: Option<BTreeMap<String, String>>,
 }
@@ -59,10 +68,18 @@ pub struct KeySettings {
     pub rpm: Option<RateSetting>,
     /// Tokens per minute, or `unlimited`. Default: `key_defaults`.
     pub tpm: Option<RateSetting>,
+    /// The most calls that are answered at once, or `unlimited`. Default: `unlimited`.
+    pub max_concurrent: Option<RateSetting>,
+    /// The addresses from which it may be used, and blocks of them such as `10.0.0.0/8`. Default: all.
+    pub allow_ips: Option<Located<AddressList>>,
     /// Its budgets. That for all time (`total`) is its spending limit.
     pub budgets: Option<Vec<Located<BudgetSettings>>>,
     /// Whether its requests are refused if a part of them would be lost in translation. Default: `false`.
     pub strict: Option<bool>,
+    /// Whether it has metrics of its own. Default: `false`.
+    pub watch: Option<bool>,
+    /// Whether the content of its calls may be written to the content log: `on` or `off`. Default: `on`.
+    pub content_log: Option<ContentLogging>,
     /// The time from which it no longer works, as a date or a time in UTC, or `never`. Default: `never`.
     pub expires: Option<Located<String>>,
     /// Names and values for your own use.
@@ -84,10 +101,6 @@ pub struct BudgetSettings {
     /// The percentages of the limit at which it gives an alert. Default: `[80]`.
     pub alert_at: Option<Vec<u32>>,
 }
-
-/// An amount of dollars, or none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DollarSetting(Option<Amount>);
 
 /// The keys and accounts that a configuration declares.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -115,6 +128,14 @@ pub struct DeclaredAccount {
     pub budgets: Option<Vec<NewBudget>>,
     /// The balance below which somebody wants to be told.
     pub low_balance: Option<Option<Amount>>,
+    /// The models that its keys may call.
+    pub models: Option<Vec<String>>,
+    /// Requests per minute of all its keys together.
+    pub rpm: Option<Option<u32>>,
+    /// Tokens per minute of all its keys together.
+    pub tpm: Option<Option<u32>>,
+    /// The most calls of all its keys that are answered at once.
+    pub max_concurrent: Option<Option<u32>>,
     /// Names and values for the operator's own use.
     pub tags: Option<BTreeMap<String, String>>,
 }
@@ -142,10 +163,18 @@ pub struct DeclaredKey {
     pub rpm: Option<Option<u32>>,
     /// Tokens per minute.
     pub tpm: Option<Option<u32>>,
+    /// The most calls that are answered at once.
+    pub max_concurrent: Option<Option<u32>>,
+    /// The addresses from which it may be used.
+    pub allow_ips: Option<AddressList>,
     /// Its budgets.
     pub budgets: Option<Vec<NewBudget>>,
     /// Whether its requests are refused if a part of them would be lost in translation.
     pub strict: Option<bool>,
+    /// Whether it has metrics of its own.
+    pub watch: Option<bool>,
+    /// Whether the content of its calls may be written to the content log.
+    pub content_log: Option<ContentLogging>,
     /// The time from which it no longer works, in seconds since the epoch.
     pub expires: Option<Option<i64>>,
     /// Names and values for the operator's own use.
@@ -211,6 +240,10 @@ impl DeclaredAccount {
             (self.name.is_some(), "name"),
             (self.budgets.is_some(), "budgets"),
             (self.low_balance.is_some(), "low_balance_usd"),
+            (self.models.is_some(), "models"),
+            (self.rpm.is_some(), "rpm"),
+            (self.tpm.is_some(), "tpm"),
+            (self.max_concurrent.is_some(), "max_concurrent"),
             (self.tags.is_some(), "tags"),
         ])
     }
@@ -228,9 +261,13 @@ impl DeclaredKey {
             (self.aliases.is_some(), "aliases"),
             (self.rpm.is_some(), "rpm"),
             (self.tpm.is_some(), "tpm"),
+            (self.max_concurrent.is_some(), "max_concurrent"),
+            (self.allow_ips.is_some(), "allow_ips"),
             (self.budgets.is_some(), "budgets"),
             (self.budgets.is_some(), "spending_limit_usd"),
             (self.strict.is_some(), "strict"),
+            (self.watch.is_some(), "watch"),
+            (self.content_log.is_some(), "content_log"),
             (self.expires.is_some(), "expires_at"),
             (self.tags.is_some(), "tags"),
             (self.notes.is_some(), "notes"),
@@ -258,7 +295,8 @@ impl Mistakes {
     }
 
     fn account(&mut self, Located { value: settings, place }: Located<AccountSettings>) -> DeclaredAccount {
-        let AccountSettings { id, name, budgets, low_balance, tags } = settings;
+        let AccountSettings { id, name, budgets, low_balance, models, rpm, tpm, max_concurrent, tags } =
+            settings;
         if id.value.is_empty() {
             self.add(id.place, "accounts: the id is empty");
         }
@@ -266,11 +304,16 @@ impl Mistakes {
         let about = format!("account '{}'", id.value);
         self.text(place, &format!("{about}: the name"), name.as_deref().unwrap_or_default(), MAX_NAME_CHARS);
         self.tags(place, &about, tags.as_ref());
+        self.models(place, &about, models.as_deref(), None);
         DeclaredAccount {
             place,
             name,
             budgets: self.budgets(place, &about, budgets),
             low_balance: low_balance.map(|low_balance| low_balance.value.0),
+            models: models.map(|models| models.into_iter().map(|model| model.value).collect()),
+            rpm: rpm.map(RateSetting::limit),
+            tpm: tpm.map(RateSetting::limit),
+            max_concurrent: max_concurrent.map(RateSetting::limit),
             tags,
             id: id.value,
         }
@@ -296,6 +339,7 @@ impl Mistakes {
         );
         self.tags(place, &about, settings.tags.as_ref());
         self.models(place, &about, settings.models.as_deref(), settings.aliases.as_ref());
+        self.addresses(&about, settings.allow_ips.as_ref());
         let expires = settings.expires.map(|expires| self.expiry(&about, &expires));
         let budgets = self.budgets(place, &about, settings.budgets);
         let (digest, hint) = proof?;
@@ -310,8 +354,12 @@ impl Mistakes {
             aliases: settings.aliases,
             rpm: settings.rpm.map(RateSetting::limit),
             tpm: settings.tpm.map(RateSetting::limit),
+            max_concurrent: settings.max_concurrent.map(RateSetting::limit),
+            allow_ips: settings.allow_ips.map(|list| list.value),
             budgets,
             strict: settings.strict,
+            watch: settings.watch,
+            content_log: settings.content_log,
             expires,
             tags: settings.tags,
             notes: settings.notes,
@@ -401,6 +449,16 @@ impl Mistakes {
         }
     }
 
+    fn addresses(&mut self, about: &str, list: Option<&Located<AddressList>>) {
+        let Some(Located { value: list, place }) = list else { return };
+        if list.is_empty() {
+            self.add(*place, format!("{about}: `allow_ips` is empty; leave it out to allow all addresses"));
+        }
+        if list.len() > MAX_ADDRESS_COUNT {
+            self.add(*place, format!("{about}: `allow_ips` has more than {MAX_ADDRESS_COUNT} addresses"));
+        }
+    }
+
     fn budgets(
         &mut self,
         place: SourcePosition,
@@ -436,11 +494,13 @@ impl Mistakes {
             self.add(place, format!("{about}: there are more than {MAX_TAG_COUNT} tags"));
         }
         for (name, value) in tags {
-            if name.is_empty() {
-                self.add(place, format!("{about}: the name of a tag is empty"));
+            let mut wrong = |why: &str| self.add(place, format!("{about}: the tag '{name}': {why}"));
+            if !is_tag_name(name) {
+                wrong("the name is not of 1 to 32 characters a-z, 0-9, '_', '.' and '-'");
             }
-            self.text(place, &format!("{about}: the tag '{name}'"), name, MAX_NAME_CHARS);
-            self.text(place, &format!("{about}: the tag '{name}'"), value, MAX_NAME_CHARS);
+            if !is_tag_value(value) {
+                wrong("the value is not of 1 to 64 letters, digits and characters of _.:@/-");
+            }
         }
     }
 
@@ -485,52 +545,6 @@ impl From<BudgetSettings> for NewBudget {
             is_hard: settings.hard.unwrap_or(true),
             alert_at: settings.alert_at.unwrap_or_else(|| vec![meter::DEFAULT_ALERT]),
         }
-    }
-}
-
-impl<'de> Deserialize<'de> for DollarSetting {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(DollarVisitor)
-    }
-}
-
-struct DollarVisitor;
-
-impl Visitor<'_> for DollarVisitor {
-    type Value = DollarSetting;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an amount of dollars, such as 10 or 2.50")
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<DollarSetting, E> {
-        match text {
-            "none" => Ok(DollarSetting(None)),
-            text => text.parse().map(|amount| DollarSetting(Some(amount))).map_err(de::Error::custom),
-        }
-    }
-
-    fn visit_u64<E: de::Error>(self, dollars: u64) -> Result<DollarSetting, E> {
-        self.visit_str(&dollars.to_string())
-    }
-
-    /// Reads the shortest decimal text that stands for the number, which is the one that was written.
-    fn visit_f64<E: de::Error>(self, dollars: f64) -> Result<DollarSetting, E> {
-        self.visit_str(&dollars.to_string())
-    }
-}
-
-impl JsonSchema for DollarSetting {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        "Dollars".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": ["string", "number"], "pattern": "^([0-9]+(\\.[0-9]{1,9})?|none)$" })
     }
 }
 

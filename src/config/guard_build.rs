@@ -12,7 +12,7 @@ use crate::protocol::ProtocolId;
 use crate::provider::{Auth, BaseUrl, Provider, ProviderSettings, TimeoutSettings};
 
 use super::build::{Build, NOT_READ};
-use super::guards::{Guard, GuardMoment, GuardSettings};
+use super::guards::{Guard, GuardSettings};
 
 impl Build<'_> {
     /// Builds the guards that are right.
@@ -44,8 +44,7 @@ impl Build<'_> {
 }
 
 fn guard(settings: GuardSettings, secret: Option<SecretSlice<u8>>) -> Result<Guard, String> {
-    let GuardSettings { name, url, at: GuardMoment::Request, send, models, timeout_ms, on_error, .. } =
-        settings;
+    let GuardSettings { name, url, at, send, models, timeout_ms, on_error, .. } = settings;
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if name.is_empty() || name.len() > MAX_NAME_LEN || !name.chars().all(is_plain) {
         let form = format!("write 1 to {MAX_NAME_LEN} letters, digits, `-`, `_` and `.`");
@@ -75,6 +74,7 @@ fn guard(settings: GuardSettings, secret: Option<SecretSlice<u8>>) -> Result<Gua
         name: name.into(),
         server: Arc::new(server.map_err(|(_, why)| format!("url {why}"))?),
         path,
+        moment: at,
         view: send,
         models,
         timeout: Duration::from_millis(timeout),

@@ -1,4 +1,4 @@
-//! Guards: HTTP services of the operator that see requests before any provider does.
+//! Guards: HTTP services of the operator that see requests before any provider does, or answers before the client does.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +43,8 @@ pub enum GuardMoment {
     /// Before the request goes anywhere.
     #[default]
     Request,
+    /// Before the client gets the answer. A stream is shown after its end, and stays as it is.
+    Answer,
 }
 
 /// The part of a request that a guard sees.
@@ -76,6 +78,8 @@ pub struct Guard {
     pub server: Arc<Provider>,
     /// The path that is posted to.
     pub path: String,
+    /// The moment at which it is asked.
+    pub moment: GuardMoment,
     /// The part of a request that it sees.
     pub view: GuardView,
     /// The models whose requests it sees; absent: all.
@@ -89,13 +93,13 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// Whether it sees the requests for a model.
+    /// Whether it is asked at this moment of the calls of a model.
     #[must_use]
-    pub fn watches(&self, model: &str) -> bool {
+    pub fn watches(&self, moment: GuardMoment, model: &str) -> bool {
         let matches = |pattern: &String| match pattern.strip_suffix('*') {
             Some(prefix) => model.starts_with(prefix),
             None => pattern == model,
         };
-        self.models.as_ref().is_none_or(|models| models.iter().any(matches))
+        self.moment == moment && self.models.as_ref().is_none_or(|models| models.iter().any(matches))
     }
 }

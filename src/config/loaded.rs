@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::auth::{AddressList, RateLimits};
+use crate::meter::UsageRetention;
+use crate::notify::Webhook;
 use crate::observe::{AccessLogSettings, ContentRules, MetricsSettings};
 use crate::provider::Provider;
 use crate::route::Catalog;
@@ -16,6 +18,7 @@ use super::guards::Guard;
 use super::options::LoadOptions;
 use super::secret::{Exposed, SecretReference};
 use super::settings::{BillingMode, Limits, Timeouts};
+use super::tags::TagRules;
 use super::tls::TlsFiles;
 
 /// A configuration that can be put into effect.
@@ -37,6 +40,12 @@ pub struct Config {
     pub billing: BillingMode,
     /// The rate limits of new keys.
     pub key_defaults: RateLimits,
+    /// The time for which usage is kept.
+    pub usage: UsageRetention,
+    /// The receivers of events.
+    pub webhooks: Vec<Webhook>,
+    /// The rules for tags of calls.
+    pub tags: TagRules,
     /// Whether calls are counted, and the accounts and keys that have metrics of their own.
     pub metrics: MetricsSettings,
     /// The origins whose scripts may call from a browser.

@@ -7,8 +7,11 @@ mod admin;
 mod audit;
 mod build;
 mod connection;
+mod content_paths;
 mod cors;
+mod days;
 mod declared;
+mod dollars;
 mod error;
 mod first_run;
 mod guard_build;
@@ -25,16 +28,22 @@ mod schema;
 mod secret;
 mod settings;
 mod status;
+mod tags;
 mod tls;
 mod units;
+mod usage;
 mod warning;
+mod webhooks;
 
 pub use admin::{AdminListener, AdminSettings};
-pub use audit::{AuditSettings, Days};
+pub use audit::AuditSettings;
+pub use content_paths::ContentPaths;
 pub use cors::{Cors, CorsMembers, CorsSettings, OriginSettings, Origins};
+pub use days::Days;
 pub use declared::{
-    AccountSettings, BudgetSettings, Declarations, DeclaredAccount, DeclaredKey, DollarSetting, KeySettings,
+    AccountSettings, BudgetSettings, Declarations, DeclaredAccount, DeclaredKey, KeySettings,
 };
+pub use dollars::DollarSetting;
 pub use error::{ConfigError, Problem};
 pub use first_run::DEMO;
 pub use guards::{Guard, GuardFallback, GuardMoment, GuardSettings, GuardView};
@@ -49,5 +58,8 @@ pub use status::{
     ConfigStatus, DeclaredStatus, DiskFile, LoadedFile, ProcessSettings, RefusedFile, ReloadTrigger,
     changed_sections, overridden, sha256,
 };
+pub use tags::{TagRules, TagSettings};
 pub use tls::{ClientAuth, TlsFiles};
+pub use usage::UsageSettings;
 pub use warning::Warning;
+pub use webhooks::{WebhookSecretSettings, WebhookSettings};

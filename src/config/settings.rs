@@ -16,6 +16,7 @@ use crate::route::ModelSettings;
 use super::tls::TlsFiles;
 use super::{
     AccountSettings, AdminSettings, AuditSettings, CorsSettings, GuardSettings, KeySettings, RateSetting,
+    TagSettings, UsageSettings, WebhookSettings,
 };
 
 /// The configuration of a CrossModel gateway.
@@ -70,6 +71,12 @@ pub struct Settings {
     pub guards: Vec<Located<GuardSettings>>,
     /// The rate limits of new keys for which no others are given. Default: unlimited.
     pub key_defaults: KeyDefaults,
+    /// The time for which usage is kept.
+    pub usage: UsageSettings,
+    /// The receivers of events: budgets, balances, targets, the configuration and keys.
+    pub webhooks: Vec<WebhookSettings>,
+    /// The tags by which operators tell calls apart.
+    pub tags: TagSettings,
     /// Aliases of models for every key: `name: vendor/model`, or `prefix*: vendor/model`.
     pub aliases: Aliases,
     /// The owner of the keys and accounts that this file declares: a gateway changes no object of another instance.

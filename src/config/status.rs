@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use super::{AdminListener, ClientAuth, Config, ConfigError, LoadOptions, TlsFiles};
+use super::{AdminListener, ClientAuth, Config, ConfigError, ContentPaths, LoadOptions, TlsFiles};
 
 /// The state of the configuration of a process.
 #[derive(Clone, Debug, Default, Serialize, JsonSchema)]
@@ -31,6 +31,9 @@ pub struct ConfigStatus {
     pub declared: DeclaredStatus,
     /// The arguments of the command that go before settings of the file.
     pub overridden: Vec<&'static str>,
+    /// The services and files that see the content of calls in the configuration in force, or carry it.
+    #[serde(flatten)]
+    pub content: ContentPaths,
 }
 
 /// The state of the keys and accounts that a configuration declares.

@@ -19,6 +19,8 @@ struct LoadState {
     total: Weight,
     /// The weights of the keys that have calls.
     keys: HashMap<String, Weight, RandomState>,
+    /// The calls of the accounts that limit them.
+    accounts: HashMap<String, usize, RandomState>,
 }
 
 /// A number of calls, and the bytes of their requests.
@@ -48,6 +50,8 @@ pub enum EntryRefusal {
     Shed(Shed),
     /// The key has as many calls as it may have at once, which are so many.
     KeyIsFull(u32),
+    /// The account has as many calls as it may have at once, which are so many.
+    AccountIsFull(u32),
 }
 
 /// A call's place. It becomes free when this is dropped.
@@ -71,7 +75,16 @@ impl Load {
         {
             return Err(EntryRefusal::KeyIsFull(most));
         }
+        let most_of_account = key.account_limits.as_ref().and_then(|limits| limits.max_concurrent);
+        if let Some(most) = most_of_account
+            && state.accounts.get(&key.account).is_some_and(|calls| *calls >= most as usize)
+        {
+            return Err(EntryRefusal::AccountIsFull(most));
+        }
         state.add(key, bounds, Weight { calls: 1, bytes: 0 }).map_err(EntryRefusal::Shed)?;
+        if most_of_account.is_some() {
+            *state.accounts.entry(key.account.clone()).or_default() += 1;
+        }
         drop(state);
         Ok(CallSlot { load: Arc::clone(self), key: Arc::clone(key), bounds, bytes: 0 })
     }
@@ -97,6 +110,10 @@ impl Load {
 
     fn remove(&self, key: &Grant, less: Weight) {
         self.change(key, Weight::default(), less);
+        // The grant of a call stays the same, so a call leaves the account that it has entered.
+        if key.account_limits.as_ref().is_some_and(|limits| limits.max_concurrent.is_some()) {
+            self.0.lock().leave_account(&key.account);
+        }
     }
 
     fn change(&self, key: &Grant, more: Weight, less: Weight) {
@@ -111,6 +128,14 @@ impl Load {
 }
 
 impl LoadState {
+    fn leave_account(&mut self, account: &str) {
+        let Some(calls) = self.accounts.get_mut(account) else { return };
+        *calls = calls.saturating_sub(1);
+        if *calls == 0 {
+            self.accounts.remove(account);
+        }
+    }
+
     fn add(&mut self, key: &Grant, bounds: Weight, more: Weight) -> Result<(), Shed> {
         let (total, own) = self.with(key, bounds, more)?;
         self.total = total;
@@ -203,6 +228,10 @@ impl EntryRefusal {
                 let message = format!("Rate limit exceeded: max {most} concurrent requests.");
                 Failure::new(Kind::RateLimited, message).with_retry_after(1)
             }
+            Self::AccountIsFull(most) => {
+                let message = format!("Rate limit exceeded: max {most} concurrent requests for the account.");
+                Failure::new(Kind::RateLimited, message).with_retry_after(1)
+            }
         }
     }
 }
@@ -245,7 +274,7 @@ fn nine_tenths(bound: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::Key;
+    use crate::auth::{AccountLimits, Key};
 
     const BOUNDS: Weight = Weight { calls: 20, bytes: 1000 };
 
@@ -320,5 +349,26 @@ mod tests {
         let failure = EntryRefusal::KeyIsFull(2).failure();
         assert_eq!(failure.message(), "Rate limit exceeded: max 2 concurrent requests.");
         assert_eq!((failure.status(), failure.retry_after()), (429, Some(1)));
+    }
+
+    #[test]
+    fn the_keys_of_an_account_share_its_calls() {
+        let load = Arc::new(Load::default());
+        let bound = |id: &str| {
+            let limits = AccountLimits { max_concurrent: Some(2), ..AccountLimits::default() };
+            Arc::new(Key { account_limits: Some(Box::new(limits)), ..Key::sample(id, "a") })
+        };
+        let (one, two) = (bound("one"), bound("two"));
+        let first = load.enter(&one, BOUNDS).unwrap();
+        let second = load.enter(&two, BOUNDS).unwrap();
+        let refused = load.enter(&one, BOUNDS).unwrap_err();
+        assert_eq!(refused, EntryRefusal::AccountIsFull(2));
+        let message = refused.failure().message().to_owned();
+        assert_eq!(message, "Rate limit exceeded: max 2 concurrent requests for the account.");
+        assert!(load.enter(&key("other"), BOUNDS).is_ok());
+        drop(first);
+        drop(load.enter(&two, BOUNDS).unwrap());
+        drop(second);
+        assert!(load.0.lock().accounts.is_empty());
     }
 }

@@ -59,14 +59,23 @@ impl Window {
         }
     }
 
-    /// Takes back tokens that were added at `added` and not needed, unless that is more than a minute ago.
-    pub(super) fn take_back(&mut self, count: u64, added: u64, now: u64) {
+    /// Takes back what was added at `added` and not needed, unless that is more than a minute ago.
+    pub(super) fn take_back(&mut self, kind: Counted, count: u64, added: u64, now: u64) {
         self.expire(now);
         let second = self.second(added);
-        if second.at == added {
-            let count = count.min(second.tokens);
-            second.tokens -= count;
-            self.tokens -= count;
+        if second.at != added {
+            return;
+        }
+        let count = count.min(second.of(kind));
+        match kind {
+            Counted::Requests => {
+                second.requests -= count;
+                self.requests -= count;
+            }
+            Counted::Tokens => {
+                second.tokens -= count;
+                self.tokens -= count;
+            }
         }
     }
 
@@ -147,9 +156,9 @@ mod tests {
         let mut window = Window::default();
         window.add(Counted::Tokens, 50, 10);
         window.add(Counted::Tokens, 50, 20);
-        window.take_back(40, 10, 30);
+        window.take_back(Counted::Tokens, 40, 10, 30);
         assert_eq!(window.used(Counted::Tokens, 30), 60);
-        window.take_back(50, 20, 90);
+        window.take_back(Counted::Tokens, 50, 20, 90);
         assert_eq!(window.used(Counted::Tokens, 90), 0);
     }
 

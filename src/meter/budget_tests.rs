@@ -90,7 +90,7 @@ fn calls_are_counted_by_model_and_provider_whoever_pays() {
     let folder = tempfile::tempdir().unwrap();
     let key = grant(folder.path(), Some("50"), None);
     let ledger = Ledger::open(folder.path()).unwrap();
-    let served = |provider: &str| ServedBy { model: "v/m-1".into(), provider: provider.into() };
+    let served = |provider: &str| ServedBy { model: "v/m-1".into(), provider: provider.into(), tags: None };
     let mut paid = open(&ledger, &key, 9).unwrap();
     paid.answered_by(served("p"));
     paid.settle(used(2, 3));

@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::auth::SecretUses;
+use crate::notify::Outbox;
 use crate::store::{self, StoreError};
 
 use super::books::Wallet;
@@ -38,6 +39,8 @@ struct LedgerShared {
     watch: Arc<OnceLock<CommitObserver>>,
     /// The uses of keys' secrets, which are written with everything else.
     uses: Arc<OnceLock<Arc<SecretUses>>>,
+    /// The events for webhooks, which are written in the transactions that they tell of.
+    outbox: Arc<OnceLock<Arc<Outbox>>>,
 }
 
 impl Ledger {
@@ -62,7 +65,7 @@ impl Ledger {
         let watch: Arc<OnceLock<CommitObserver>> = Arc::default();
         let syncer = Syncer { file: state.file()?, state: Arc::clone(&state), watch: Arc::clone(&watch) };
         let recovered = Instant::now();
-        let uses: Arc<OnceLock<_>> = Arc::default();
+        let (uses, outbox): (Arc<OnceLock<_>>, Arc<OnceLock<_>>) = Default::default();
         state.note_answer(joined, vault.patience());
         let writer = LedgerWriter {
             vault,
@@ -70,6 +73,7 @@ impl Ledger {
             recovered,
             state: Arc::clone(&state),
             uses: Arc::clone(&uses),
+            outbox: Arc::clone(&outbox),
             epoch,
             posted: 0,
             owed: Vec::new(),
@@ -77,7 +81,8 @@ impl Ledger {
         let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
         let syncer = thread("journal").spawn(move || syncer.run())?;
         let writer = thread("ledger").spawn(move || writer.run())?;
-        Ok(Self(Arc::new(LedgerShared { state, threads: Mutex::new(vec![syncer, writer]), watch, uses })))
+        let threads = Mutex::new(vec![syncer, writer]);
+        Ok(Self(Arc::new(LedgerShared { state, threads, watch, uses, outbox })))
     }
 
     /// Sets money aside for a call. When this returns, it stands on the disk.
@@ -169,6 +174,11 @@ impl Ledger {
     /// set are written.
     pub fn write_uses(&self, uses: &Arc<SecretUses>) {
         let _ = self.0.uses.set(Arc::clone(uses));
+    }
+
+    /// Sets the outbox that gets the events of budgets and balances. Only the first one that is set gets them.
+    pub fn write_events(&self, outbox: &Arc<Outbox>) {
+        let _ = self.0.outbox.set(Arc::clone(outbox));
     }
 
     /// Writes what is still to be written, at the end of the process.

@@ -18,6 +18,7 @@ mod budget_tests;
 mod budgets;
 #[cfg(test)]
 mod fake_vault;
+mod figures;
 mod funds;
 mod group_commit;
 mod invariant;
@@ -30,9 +31,12 @@ mod ledger;
 mod limit_set;
 mod posting;
 mod price;
+mod prune;
 mod recover;
 mod report;
 mod state;
+mod tag_usage;
+mod tags;
 #[cfg(test)]
 mod tests;
 mod transactions;
@@ -43,20 +47,26 @@ mod vault;
 mod vault_tests;
 mod writer;
 
-pub use alert::Alert;
+pub use alert::{Alert, BalanceAlert, BudgetAlert, UsdText};
 pub use audit::{Audit, AuditFinding, AuditStep};
 pub use bill::{Bill, Charge, Expected};
 pub use books::{Books, Wallet};
 pub use budgets::{
     BudgetState, DEFAULT_ALERT, NewBudget, budgets, check_budgets, set_budgets, set_spending_limit,
 };
+pub use figures::{BudgetFigures, MoneyFigures, WalletFigures};
 pub(crate) use invariant::violated;
 pub use invariant::{Invariant, violations};
 pub use ledger::Ledger;
-pub use price::{Extras, Prices, RateSettings, TierSettings, Unpriced};
+pub use price::{Extras, Prices, RateSettings, TierSettings, TokenPrices, Unpriced};
+pub use prune::{PrunePlace, prune};
 pub use report::{Tally, UsageReport};
+pub use tag_usage::MAX_TAG_VALUES;
+pub use tags::{TagQuery, TagRow, usage_by_tag};
 pub use transactions::{
     NewTransaction, TransactionKind, WalletTransaction, find_transaction, transact, transactions,
 };
 pub use types::{HeldMoney, HoldRefusal, HoldRequest, MoneyLimit, Shortage};
-pub use usage::{MAX_ROWS, ServedBy, UsageDimension, UsagePeriod, UsageQuery, UsageRow, UsageSums, usage};
+pub use usage::{
+    MAX_ROWS, ServedBy, UsageDimension, UsagePeriod, UsageQuery, UsageRetention, UsageRow, UsageSums, usage,
+};

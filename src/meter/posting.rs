@@ -9,6 +9,7 @@ use foldhash::fast::RandomState;
 
 use crate::auth::Digest;
 use crate::money::Amount;
+use crate::notify::Webhook;
 
 use super::alert::Alert;
 use super::books::Wallet;
@@ -50,6 +51,8 @@ pub(super) struct Posting {
     pub(super) reports: Vec<String>,
     /// The last uses of secrets, in minutes since the epoch.
     pub(super) uses: Vec<(Digest, u32)>,
+    /// The receivers of the alerts that are found.
+    pub(super) webhooks: Arc<Vec<Arc<Webhook>>>,
 }
 
 /// A call that has ended.
@@ -99,6 +102,8 @@ pub(super) struct Receipt {
     pub(super) short: Vec<CallId>,
     /// Limits that have come close to their end.
     pub(super) alerts: Vec<Alert>,
+    /// The events that were lost, because too many wait for a webhook.
+    pub(super) lost_events: u64,
 }
 
 /// The reason for which a store lends nothing.
@@ -181,7 +186,7 @@ impl PostedSums {
         let sums = self.keys.entry(Arc::clone(key)).or_insert_with(|| KeySums::of(Arc::clone(account)));
         sums.tally.add(&Tally::of(&end.usage, charge, end.whole));
         // The journal does not say who has answered.
-        let unknown = || ServedBy { model: Arc::clone(model), provider: "".into() };
+        let unknown = || ServedBy { model: Arc::clone(model), provider: "".into(), tags: None };
         let served = end.served.clone().unwrap_or_else(unknown);
         let owner = (Arc::clone(&limits.account), Arc::clone(&limits.key));
         self.usage.add(owner, served, &UsageSums::of(&end.usage, charge, end.whole));

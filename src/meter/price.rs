@@ -89,6 +89,21 @@ pub struct Prices {
     more: Vec<Tier>,
 }
 
+/// The prices of a million tokens of each kind, from a size of the prompt on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenPrices {
+    /// The smallest prompt, in tokens.
+    pub threshold: u64,
+    /// The price of input.
+    pub input: Amount,
+    /// The price of output.
+    pub output: Amount,
+    /// The price of input that is read from the provider's cache.
+    pub cache_read: Amount,
+    /// The price of input that is written to the provider's cache.
+    pub cache_write: Amount,
+}
+
 /// Micro-USD for a million tokens of each kind. A price that a list of an earlier version does not
 /// name is absent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -173,6 +188,20 @@ impl Prices {
             ));
         }
         Ok(prices)
+    }
+
+    /// Returns the prices of tokens, by rising sizes of the prompt.
+    #[must_use]
+    pub fn of_tokens(&self) -> Vec<TokenPrices> {
+        let amount = |micro: u64| Amount::from_nano(u128::from(micro) * 1_000);
+        let prices = |tier: &Tier| TokenPrices {
+            threshold: tier.threshold,
+            input: amount(tier.input),
+            output: amount(tier.output),
+            cache_read: amount(tier.cache_read),
+            cache_write: amount(tier.cache_write),
+        };
+        self.tiers().map(prices).collect()
     }
 
     /// Returns the prices of what costs nothing.

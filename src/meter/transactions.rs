@@ -6,6 +6,8 @@ use serde::{Serialize, Serializer};
 use crate::money::Amount;
 use crate::store::{self, StoreError};
 
+use super::alert;
+
 /// The kind of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -143,7 +145,7 @@ fn pay_in(connection: &Connection, account: &str, amount: Amount) -> Result<(), 
     let sql = "INSERT INTO wallets (account, balance) VALUES (?1, ?2)
         ON CONFLICT (account) DO UPDATE SET balance = excluded.balance";
     connection.prepare_cached(sql)?.execute(params![account, balance])?;
-    Ok(())
+    Ok(alert::note_payment(connection, account)?)
 }
 
 fn take_out(connection: &Connection, account: &str, amount: Amount) -> Result<(), StoreError> {

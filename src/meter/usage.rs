@@ -10,19 +10,23 @@ use rusqlite::{Connection, Row, params};
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
+use crate::auth::Tags;
 use crate::canon::Usage;
 use crate::money::Amount;
 use crate::store::StoreError;
 
 use super::invariant::sum;
+use super::tag_usage::{self, NewTagUsage};
 
-/// The model that has answered a call, and its provider; empty if nobody has.
+/// The model that has answered a call, and its provider, both empty if nobody has; and the tags of the call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServedBy {
     /// The id of the model in the catalog.
     pub model: Arc<str>,
     /// The name of the provider.
     pub provider: Arc<str>,
+    /// The tags of the call.
+    pub tags: Tags,
 }
 
 /// The sums of calls that have the same account, key, model and provider.
@@ -116,9 +120,23 @@ pub struct UsageRow {
     pub sums: UsageSums,
 }
 
+/// The time for which usage and charges are kept, in days.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UsageRetention {
+    /// Usage by hour, which is then added up by day.
+    pub hours: i64,
+    /// Usage by day.
+    pub days: i64,
+    /// Charges of calls that no wallet has paid for.
+    pub charges: i64,
+}
+
 /// The sums of the calls that have ended since the last transaction.
 #[derive(Clone, Debug, Default)]
-pub(super) struct NewUsage(HashMap<UsageKey, UsageSums, RandomState>);
+pub(super) struct NewUsage {
+    calls: HashMap<UsageKey, UsageSums, RandomState>,
+    tagged: NewTagUsage,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct UsageKey {
@@ -126,6 +144,12 @@ struct UsageKey {
     key: Arc<str>,
     model: Arc<str>,
     provider: Arc<str>,
+}
+
+impl Default for UsageRetention {
+    fn default() -> Self {
+        Self { hours: 35, days: 400, charges: 35 }
+    }
 }
 
 impl UsageSums {
@@ -161,8 +185,9 @@ impl UsageSums {
 impl NewUsage {
     /// Adds a call.
     pub(super) fn add(&mut self, (account, key): (Arc<str>, Arc<str>), served: ServedBy, sums: &UsageSums) {
-        let ServedBy { model, provider } = served;
-        self.0.entry(UsageKey { account, key, model, provider }).or_default().add(sums);
+        let ServedBy { model, provider, tags } = served;
+        self.tagged.add(&account, &tags, sums.cost, sums.requests);
+        self.calls.entry(UsageKey { account, key, model, provider }).or_default().add(sums);
     }
 
     /// Writes everything to the hour of this time.
@@ -175,7 +200,7 @@ impl NewUsage {
                 output = output + excluded.output, requests = requests + excluded.requests,
                 successes = successes + excluded.successes",
         )?;
-        for (UsageKey { account, key, model, provider }, sums) in self.0.drain() {
+        for (UsageKey { account, key, model, provider }, sums) in self.calls.drain() {
             upsert.execute(params![
                 now.div_euclid(SECONDS_PER_HOUR),
                 account,
@@ -191,14 +216,15 @@ impl NewUsage {
                 sums.successes.cast_signed(),
             ])?;
         }
-        Ok(())
+        self.tagged.post(connection, now)
     }
 }
 
 /// Adds old hours up to days, and removes old days.
-pub(super) fn age(connection: &Connection, now: i64) -> rusqlite::Result<()> {
+pub(super) fn age(connection: &Connection, keep: UsageRetention, now: i64) -> rusqlite::Result<()> {
     let today = now.div_euclid(SECONDS_PER_DAY);
-    let oldest = (today - HOURS_KEPT_FOR_DAYS) * HOURS_PER_DAY;
+    tag_usage::age(connection, today - keep.days)?;
+    let oldest = (today - keep.hours) * HOURS_PER_DAY;
     if !connection.prepare_cached("SELECT 1 FROM usage_hours WHERE hour < ?1")?.exists([oldest])? {
         return Ok(());
     }
@@ -214,7 +240,7 @@ pub(super) fn age(connection: &Connection, now: i64) -> rusqlite::Result<()> {
         [oldest],
     )?;
     connection.execute("DELETE FROM usage_hours WHERE hour < ?1", [oldest])?;
-    connection.execute("DELETE FROM usage_days WHERE day < ?1", [today - DAYS_KEPT])?;
+    connection.execute("DELETE FROM usage_days WHERE day < ?1", [today - keep.days])?;
     Ok(())
 }
 
@@ -309,12 +335,6 @@ fn text<S: Serializer>(value: &impl ToString, serializer: S) -> Result<S::Ok, S:
 /// The most rows of an answer.
 pub const MAX_ROWS: usize = 100_000;
 
-/// The days for which hours are kept.
-const HOURS_KEPT_FOR_DAYS: i64 = 35;
-
-/// The days for which days are kept.
-const DAYS_KEPT: i64 = 400;
-
 /// The largest count that the store holds.
 const MAX_COUNT: u64 = i64::MAX.cast_unsigned();
 
@@ -333,7 +353,7 @@ mod tests {
     fn add(connection: &Connection, time: &str, key: &str, model: &str, dollars: &str) {
         let usage = Usage { input: 10, cache_read: 3, output: 2, ..Usage::default() };
         let mut new = NewUsage::default();
-        let served = ServedBy { model: model.into(), provider: "p".into() };
+        let served = ServedBy { model: model.into(), provider: "p".into(), tags: None };
         let sums = UsageSums::of(&usage, dollars.parse().unwrap(), true);
         new.add(("a".into(), key.into()), served, &sums);
         new.post(connection, second(time)).unwrap();
@@ -401,18 +421,18 @@ mod tests {
         check();
         let by_hour = UsageQuery { per: Some(UsagePeriod::Hour), ..november.clone() };
         assert_eq!(ask(&by_hour), ["2026-11-01T00:00:00Z: 2 20 6.00", "2026-11-01T01:00:00Z: 1 10 8.00"]);
-        age(&connection, second("2026-12-06T12:00:00Z")).unwrap();
+        age(&connection, UsageRetention::default(), second("2026-12-06T12:00:00Z")).unwrap();
         check();
         let hours = || {
             connection.query_row("SELECT COUNT(*) FROM usage_hours", [], |row| row.get::<_, i64>(0)).unwrap()
         };
         assert_eq!(hours(), 3, "of the last 35 days");
-        age(&connection, second("2026-12-07T12:00:00Z")).unwrap();
+        age(&connection, UsageRetention::default(), second("2026-12-07T12:00:00Z")).unwrap();
         check();
         assert_eq!(hours(), 1);
         assert_eq!(ask(&by_hour), ["2026-11-01T00:00:00Z: 3 30 14.00"], "only the day is known");
         add(&connection, "2027-11-01T00:00:00Z", "k", "o/x", "1");
-        age(&connection, second("2028-01-01T00:00:00Z")).unwrap();
+        age(&connection, UsageRetention::default(), second("2028-01-01T00:00:00Z")).unwrap();
         assert_eq!(ask(&all), [": 1 10 1.00"], "days are kept for a year and some more");
     }
 }

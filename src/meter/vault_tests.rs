@@ -159,6 +159,7 @@ impl World {
             recovered: Instant::now(),
             state: Arc::clone(&state),
             uses: Arc::default(),
+            outbox: Arc::default(),
             epoch,
             posted: 0,
             owed: Vec::new(),

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::auth::SecretUses;
+use crate::notify::Outbox;
 use crate::store::StoreError;
 
 use super::batch::Batch;
@@ -54,6 +55,7 @@ pub(super) struct LedgerWriter {
     pub(super) recovered: Instant,
     pub(super) state: Arc<LedgerState>,
     pub(super) uses: Arc<OnceLock<Arc<SecretUses>>>,
+    pub(super) outbox: Arc<OnceLock<Arc<Outbox>>>,
     pub(super) epoch: i64,
     /// The number of the last posting.
     pub(super) posted: u64,
@@ -157,7 +159,8 @@ impl LedgerWriter {
             }
         }
         let uses = self.uses.get().map(|uses| uses.waiting()).unwrap_or_default();
-        Posting { uses, ..batch.finish() }
+        let webhooks = self.outbox.get().map(|outbox| outbox.webhooks()).unwrap_or_default();
+        Posting { uses, webhooks, ..batch.finish() }
     }
 
     /// Sends a posting to the store.
@@ -172,6 +175,9 @@ impl LedgerWriter {
         self.state.note_answer(sent, self.vault.patience());
         if let Some(uses) = self.uses.get() {
             uses.written(&posting.uses);
+        }
+        if let Some(outbox) = self.outbox.get() {
+            outbox.note_lost(receipt.lost_events);
         }
         Ok(receipt)
     }
@@ -221,7 +227,7 @@ impl LedgerWriter {
         posting: &Posting,
         receipt: Receipt,
     ) -> (Vec<StoreOperation>, bool) {
-        let Receipt { wants, wallets, reports, ahead, short, alerts } = receipt;
+        let Receipt { wants, wallets, reports, ahead, short, alerts, .. } = receipt;
         alerts.iter().for_each(|alert| log::warn!("ledger: {alert}"));
         let asked = ops.iter().filter(|op| op.is_asked()).count();
         let given = wants.len() + wallets.len() + reports.len();
@@ -334,6 +340,7 @@ mod tests {
             recovered: Instant::now(),
             state,
             uses: Arc::default(),
+            outbox: Arc::default(),
             epoch: 1,
             posted: 0,
             owed: Vec::new(),

@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::auth::Tag;
+
 use super::guards::GuardLine;
 use super::members::{Member, MemberName, Members, members};
 
@@ -19,6 +21,8 @@ members! {
         pub client: Option<IpAddr>,
         /// The address of the listener, as it is configured.
         pub listener: Option<&'a str>,
+        /// The name in the certificate that the client has shown.
+        pub client_cert: Option<&'a str>,
         /// The account of the key.
         pub account: Option<&'a str>,
         /// The key's public id.
@@ -63,7 +67,7 @@ members! {
         pub detail: Option<&'a str>,
         /// The limit of the key or account that has refused the call.
         pub limit: Option<&'a str>,
-        /// The verdicts of guards about the request.
+        /// The verdicts of guards about the request and the answer.
         pub guard: Vec<GuardLine<'a>>,
         /// Whether the answer was a stream.
         pub stream: bool,
@@ -91,6 +95,10 @@ members! {
         pub finish_reason: Option<&'a str>,
         /// The cost of the call, in nano-USD.
         pub cost_nano: Option<u64>,
+        /// The tags of the call, by their names.
+        pub tags: Option<&'a [Tag]>,
+        /// The end user of the call, if the settings of the log allow it.
+        pub user: Option<&'a str>,
     }
 }
 
@@ -124,6 +132,7 @@ impl AccessLine<'_> {
             request_id: "",
             client: None,
             listener: None,
+            client_cert: None,
             account: None,
             key: None,
             secret: None,
@@ -160,7 +169,24 @@ impl AccessLine<'_> {
             cached_tokens: None,
             finish_reason: None,
             cost_nano: None,
+            tags: None,
+            user: None,
         }
+    }
+}
+
+impl Member for &[Tag] {
+    fn write(&self, name: MemberName, members: &mut Members<'_>) -> serde_json::Result<()> {
+        let out = members.name(name);
+        // Neither names nor values have a character that JSON escapes.
+        for (number, Tag { name, value }) in self.iter().enumerate() {
+            let before: &str = if number == 0 { "{\"" } else { ",\"" };
+            for part in [before, name, "\":\"", value, "\""] {
+                out.extend_from_slice(part.as_bytes());
+            }
+        }
+        out.push(b'}');
+        Ok(())
     }
 }
 
@@ -211,6 +237,8 @@ mod tests {
         line.client = Some([10, 0, 0, 1].into());
         line.cost_nano = Some(u64::MAX);
         line.total_ms = 0.25;
+        let tags = [("env", "prod"), ("team", "search")].map(|(name, value)| Tag::new(name, value).unwrap());
+        line.tags = Some(&tags);
         let failed = TryLine {
             provider: "azure",
             model: "gpt-5",
@@ -230,6 +258,7 @@ mod tests {
             r#""status":200,"ms":12.0}]"#,
             r#""cost_nano":18446744073709551615"#,
             r#""total_ms":0.25"#,
+            r#""tags":{"env":"prod","team":"search"}"#,
         ] {
             assert!(long.contains(part), "{part} is not in {long}");
         }

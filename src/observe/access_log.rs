@@ -1,10 +1,9 @@
 //! The log of all requests, which is opened again after its file was renamed, and whose settings may change.
 
-use std::fs::File;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -26,6 +25,8 @@ pub struct AccessLogSettings {
     pub to: Destination,
     /// The part of a client's address that a line contains.
     pub client: ClientDetail,
+    /// The form in which a line names the end user of a call.
+    pub user: EndUserDetail,
 }
 
 /// The forms in which the settings may be written: the destination alone, or a map.
@@ -46,6 +47,9 @@ struct AccessLogMap {
     /// The part of a client's address that a line contains. Default: `full`.
     #[serde(default)]
     client: ClientDetail,
+    /// The form of the end user whom a request names in `user`, `safety_identifier` or `metadata.user_id`. Default: `off`.
+    #[serde(default)]
+    user: EndUserDetail,
 }
 
 /// The destination of access lines.
@@ -75,6 +79,19 @@ pub enum ClientDetail {
     Off,
 }
 
+/// The form in which access lines name the end user of a call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum EndUserDetail {
+    /// Not at all.
+    #[default]
+    Off,
+    /// 16 hexadecimal digits, which are the same for the same user at all gateways of a store.
+    Hash,
+    /// As the request does.
+    Plain,
+}
+
 /// The log of all requests.
 #[derive(Debug)]
 pub struct AccessLog {
@@ -95,8 +112,8 @@ struct OpenLog {
 impl From<AccessLogForm> for AccessLogSettings {
     fn from(form: AccessLogForm) -> Self {
         match form {
-            AccessLogForm::Destination(to) => Self { to, client: ClientDetail::default() },
-            AccessLogForm::Map(AccessLogMap { to, client }) => Self { to, client },
+            AccessLogForm::Destination(to) => Self { to, ..Self::default() },
+            AccessLogForm::Map(AccessLogMap { to, client, user }) => Self { to, client, user },
         }
     }
 }
@@ -125,9 +142,7 @@ impl OpenLog {
             Destination::Off => (None, None),
             Destination::Stdout => (Some(LineSink::of(WRITER, &io::stdout())?), None),
             Destination::File(path) => {
-                let file = open(path).map_err(|error| {
-                    io::Error::new(error.kind(), format!("{} cannot be opened: {error}", path.display()))
-                })?;
+                let file = private::log(path)?;
                 let metadata = file.metadata()?;
                 let identity = (metadata.dev(), metadata.ino());
                 (Some(LineSink::new(WRITER, file)?), Some(identity))
@@ -214,17 +229,13 @@ impl AccessLog {
     }
 }
 
-fn open(path: &Path) -> io::Result<File> {
-    let file = private::options().create(true).append(true).open(path)?;
-    private::close_to_others(&file);
-    Ok(file)
-}
-
 /// The name of the thread.
 const WRITER: &str = "access-log";
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]
@@ -238,7 +249,11 @@ mod tests {
             (r#"{"to":"a.log","client":"truncated"}"#, file("a.log"), ClientDetail::Truncated),
             (r#"{"client":"off"}"#, Destination::Stdout, ClientDetail::Off),
         ] {
-            assert_eq!(read(text), AccessLogSettings { to, client }, "{text}");
+            assert_eq!(
+                read(text),
+                AccessLogSettings { to, client, ..AccessLogSettings::default() },
+                "{text}"
+            );
         }
         assert!(serde_json::from_str::<AccessLogSettings>(r#"{"two":"a.log"}"#).is_err());
     }

@@ -3,7 +3,6 @@
 //! It is off unless it is configured. Credentials and data URLs are always removed. A call never waits for it.
 
 use std::fmt;
-use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
@@ -190,10 +189,9 @@ impl ContentRules {
         let is_cut = excerpt.length > excerpt.bytes.len();
         let text = String::from_utf8_lossy(&excerpt.bytes);
         let text = self.data_urls.replace_all(&text, |found: &Captures<'_>| {
-            let (kind, data) = (
-                found.get(1).map_or("", |part| part.as_str()),
-                found.get(2).map_or("", |part| part.as_str()),
-            );
+            let part = |n: usize| found.get(n).map(|part| part.as_str());
+            let kind = part(1).or_else(|| part(3)).unwrap_or_default();
+            let data = part(2).or_else(|| part(4)).unwrap_or_default();
             let digest = Sha256::digest(data);
             let digest = digest.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
             format!("{kind}[{} characters, sha256 {digest}]", data.len())
@@ -319,11 +317,7 @@ impl ContentLog {
 
 impl OpenContentLog {
     fn new(path: PathBuf) -> io::Result<Self> {
-        let opened: io::Result<File> = private::options().create(true).append(true).open(&path);
-        let file = opened.map_err(|error| {
-            io::Error::new(error.kind(), format!("{} cannot be opened: {error}", path.display()))
-        })?;
-        private::close_to_others(&file);
+        let file = private::log(&path)?;
         let metadata = file.metadata()?;
         Ok(Self { path, file: (metadata.dev(), metadata.ino()), sink: LineSink::new("content-log", file)? })
     }
@@ -337,11 +331,12 @@ impl OpenContentLog {
 /// The text in the place of something that is removed.
 const REDACTED: &str = "[redacted]";
 
-/// Credentials by their forms: keys of this gateway and of providers, bearer tokens, private keys, and JSON Web Tokens.
-const CREDENTIALS: &str = r#"(?:cma?|sk)-[A-Za-z0-9_-]{16,}|(?i:bearer)\s+[A-Za-z0-9._~+/=-]{8,}|-----BEGIN [A-Z0-9 ]+-----(?s:.)*?(?:-----END [A-Z0-9 ]+-----|$)|eyJ[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]*"#;
+/// Credentials by their forms: keys of this gateway and of providers, bearer tokens, private keys, and JSON Web Tokens. Some
+/// clients write `+`, `/` and `=` as escapes of JSON.
+const CREDENTIALS: &str = r#"(?:cma?|sk)-[A-Za-z0-9_-]{16,}|(?i:bearer)\s+(?:[A-Za-z0-9._~+/=-]|\\/|\\u00(?:2[bBfF]|3[dD])){8,}|-----BEGIN [A-Z0-9 ]+-----(?s:.)*?(?:-----END [A-Z0-9 ]+-----|$)|eyJ[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]*"#;
 
-/// Data URLs: what comes before the data, and the data.
-const DATA_URLS: &str = r#"(data:[A-Za-z0-9.+/-]*(?:;[A-Za-z0-9=.+-]*)*;base64,)([A-Za-z0-9+/=_-]+)"#;
+/// Data URLs: what comes before the data, and the data, in base64 or percent-encoded. The same escapes occur in them.
+const DATA_URLS: &str = r#"(?i)(data:(?:[a-z0-9.+/-]|\\/|\\u002[bf])*(?:;[a-z0-9=.+-]*)*;base64,)((?:[a-z0-9+/=_-]|\\/|\\u00(?:2[bf]|3d))+)|(data:[a-z0-9.+-]+(?:/|\\/|\\u002f)[a-z0-9.+-]+(?:;[a-z0-9=."+-]*)*,)((?:[a-z0-9%!$&'()*+,;=:@/?._~-]|\\/)+)"#;
 
 /// The most bytes of a body that are written: by default, and at most.
 const DEFAULT_MAX_BYTES: usize = 64 << 10;
@@ -386,6 +381,28 @@ mod tests {
             data.starts_with(r#"{"url":"data:image/png;base64,[4 characters, sha256 63c1dd95"#),
             "{data}"
         );
+    }
+
+    #[test]
+    fn what_is_escaped_or_spelled_oddly_is_removed_all_the_same() {
+        let rules = rules("");
+        for before in [
+            r"data:image\/png;base64,AAAA\/",
+            r"data:image/png;base64,AAAA\u002B",
+            r"data:image/svg\u002Bxml;base64,AAAA\u002f",
+            "DATA:image/png;BASE64,",
+            "data:text/plain,a%20",
+            "data:text/html;charset=utf-8,",
+            r"Bearer abcdefgh\u002b",
+            r"Bearer abcdefgh\/",
+        ] {
+            let body = format!(r#"{{"content":"{before}CANARY","more":"kept"}}"#);
+            let text = text(&rules, &body);
+            assert!(!text.contains("CANARY") && text.ends_with(r#"","more":"kept"}"#), "{text}");
+        }
+        for prose in ["data: 1, 2", "the data:a, b", "data/x,y", r#"{"data":"a/b,c"}"#] {
+            assert_eq!(text(&rules, prose), prose);
+        }
     }
 
     #[test]

@@ -8,11 +8,11 @@ use super::members::{Member, MemberName, Members, members};
 /// The verdict of a guard, as access lines and metrics show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GuardAction {
-    /// The request goes on.
+    /// What it was shown goes on.
     Allow,
-    /// The request is refused.
+    /// It is refused.
     Deny,
-    /// The request goes on with another body.
+    /// It goes on with another body.
     Replace,
     /// There was no valid verdict.
     Error,
@@ -69,7 +69,7 @@ impl GuardMetrics {
     pub(super) fn new(make: &Maker<'_>) -> prometheus::Result<Self> {
         Ok(Self(make.counters(
             "crossmodel_guard_requests_total",
-            "Requests that guards were asked about, by their verdicts.",
+            "Requests and answers that guards were asked about, by their verdicts.",
             &["guard", "action"],
         )?))
     }

@@ -1,5 +1,8 @@
 //! The labels whose values the gateway chooses: each of them is an enum, so that nothing else can become a series.
 
+use crate::auth::{BudgetOwner, Period};
+use crate::limit::LimitOwner;
+
 /// The way in which an attempt at a target has failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -28,19 +31,21 @@ pub enum AttemptFailure {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LimitRefusal {
     /// Calls at once.
-    Concurrent,
+    Concurrent(LimitOwner),
     /// Requests per minute.
-    Requests,
+    Requests(LimitOwner),
     /// Tokens per minute.
-    Tokens,
+    Tokens(LimitOwner),
     /// The account has no wallet.
     NoWallet,
     /// The balance of the account.
     Balance,
     /// A budget of the key or the account.
-    Budget,
+    Budget(BudgetOwner, Period),
     /// The part of the balance that other calls do not hold.
-    InFlight,
+    BalanceInFlight,
+    /// The part of a budget that other calls do not hold.
+    BudgetInFlight(BudgetOwner, Period),
 }
 
 /// The reason for which the credential of an operator was not accepted.
@@ -116,11 +121,14 @@ impl LimitRefusal {
     #[must_use]
     pub fn limit(self) -> &'static str {
         match self {
-            Self::Concurrent => "key.max_concurrent",
-            Self::Requests => "key.rpm",
-            Self::Tokens => "key.tpm",
-            Self::NoWallet | Self::Balance | Self::InFlight => "account.wallet",
-            Self::Budget => "budget",
+            Self::Concurrent(LimitOwner::Key) => "key.max_concurrent",
+            Self::Concurrent(LimitOwner::Account) => "account.max_concurrent",
+            Self::Requests(LimitOwner::Key) => "key.rpm",
+            Self::Requests(LimitOwner::Account) => "account.rpm",
+            Self::Tokens(LimitOwner::Key) => "key.tpm",
+            Self::Tokens(LimitOwner::Account) => "account.tpm",
+            Self::NoWallet | Self::Balance | Self::BalanceInFlight => "account.wallet",
+            Self::Budget(owner, period) | Self::BudgetInFlight(owner, period) => budget(owner, period),
         }
     }
 
@@ -128,14 +136,28 @@ impl LimitRefusal {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Concurrent => "concurrent",
-            Self::Requests => "requests",
-            Self::Tokens => "tokens",
+            Self::Concurrent(_) => "concurrent",
+            Self::Requests(_) => "requests",
+            Self::Tokens(_) => "tokens",
             Self::NoWallet => "no_wallet",
             Self::Balance => "balance",
-            Self::Budget => "budget",
-            Self::InFlight => "in_flight",
+            Self::Budget(..) => "budget",
+            Self::BalanceInFlight | Self::BudgetInFlight(..) => "in_flight",
         }
+    }
+}
+
+/// Returns the name of the limit that a budget is.
+fn budget(owner: BudgetOwner, period: Period) -> &'static str {
+    match (owner, period) {
+        (BudgetOwner::Key, Period::Day) => "key.budget.day",
+        (BudgetOwner::Key, Period::Week) => "key.budget.week",
+        (BudgetOwner::Key, Period::Month) => "key.budget.month",
+        (BudgetOwner::Key, Period::Total) => "key.budget.total",
+        (BudgetOwner::Account, Period::Day) => "account.budget.day",
+        (BudgetOwner::Account, Period::Week) => "account.budget.week",
+        (BudgetOwner::Account, Period::Month) => "account.budget.month",
+        (BudgetOwner::Account, Period::Total) => "account.budget.total",
     }
 }
 

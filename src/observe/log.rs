@@ -23,20 +23,23 @@ struct Filtered {
     foreign: ForeignLines,
 }
 
-/// The lines of other crates, by the places in their code. Clients can cause some of them, for example with handshakes
-/// that fail, as often as they like.
+/// The lines of other crates, by the places in their code and their topics. Clients can cause some of them, for example with
+/// handshakes that fail, as often as they like.
 #[derive(Default)]
-struct ForeignLines(Mutex<HashMap<(String, u32), RepeatedLine>>);
+struct ForeignLines(Mutex<HashMap<(String, u32, Topic), RepeatedLine>>);
+
+/// A text that lines from one place are told apart by; absent: the line has none of them.
+type Topic = Option<&'static str>;
 
 impl ForeignLines {
     /// Returns the number of lines that were left out, if a line from a place may be written.
-    fn admit(&self, target: &str, line: u32) -> Option<LeftOut> {
-        let mut places = self.0.lock();
-        let is_known = places.contains_key(&(target.to_owned(), line));
-        if !is_known && places.len() >= MAX_PLACES {
+    fn admit(&self, target: &str, line: u32, text: &str) -> Option<LeftOut> {
+        let topic = TOPICS.into_iter().find(|topic| text.contains(topic));
+        let (mut places, place) = (self.0.lock(), (target.to_owned(), line, topic));
+        if !places.contains_key(&place) && places.len() >= MAX_PLACES {
             places.clear();
         }
-        places.entry((target.to_owned(), line)).or_default().admit(Instant::now())
+        places.entry(place).or_default().admit(Instant::now())
     }
 }
 
@@ -78,8 +81,9 @@ impl Log for Filtered {
         if is_ours(metadata) {
             return self.logger.log(record);
         }
-        if let Some(left_out) = self.foreign.admit(metadata.target(), record.line().unwrap_or_default()) {
-            let text = record.args();
+        let text = record.args().to_string();
+        let line = record.line().unwrap_or_default();
+        if let Some(left_out) = self.foreign.admit(metadata.target(), line, &text) {
             let mut builder = Record::builder();
             builder.metadata(metadata.clone()).module_path(record.module_path()).line(record.line());
             self.logger.log(&builder.args(format_args!("{text}{left_out}")).build());
@@ -127,6 +131,10 @@ fn is_ours(metadata: &Metadata<'_>) -> bool {
 /// The most places in other crates whose lines are counted: more than they have.
 const MAX_PLACES: usize = 256;
 
+/// The reasons for which a handshake fails because of the client's certificate, in the words of rustls. Such a line must not
+/// be left out because something else has failed at the same place.
+const TOPICS: [&str; 2] = ["peer sent no certificates", "invalid peer certificate"];
+
 /// The modules of Pingora whose records are not written at all.
 const SUPPRESSED: [&str; 2] = ["pingora_proxy", "pingora_core::connectors"];
 
@@ -140,14 +148,24 @@ mod tests {
     #[test]
     fn lines_of_other_crates_are_counted_by_their_places() {
         let lines = ForeignLines::default();
-        let written = |target: &str, line: u32| lines.admit(target, line).is_some();
+        let written = |target: &str, line: u32| lines.admit(target, line, "x").is_some();
         assert_eq!(
             [written("a", 1), written("a", 1), written("a", 2), written("b", 1)],
             [true, false, true, true]
         );
         for line in 0..10_000 {
-            lines.admit("many", line);
+            lines.admit("many", line, "x");
         }
         assert!(lines.0.lock().len() <= MAX_PLACES);
+    }
+
+    #[test]
+    fn the_reason_of_a_refused_certificate_is_not_left_out_with_others() {
+        let lines = ForeignLines::default();
+        let written = |text: &str| lines.admit("a", 1, text).is_some();
+        assert!(written("handshake: eof") && !written("handshake: reset"));
+        for topic in TOPICS {
+            assert!(written(topic) && !written(topic), "{topic}");
+        }
     }
 }

@@ -15,12 +15,14 @@ use super::guards::{GuardAction, GuardMetrics};
 use super::labels::{ConnectionCap, HeadRefusal, LimitRefusal};
 use super::ledger::LedgerMetrics;
 use super::maker::Maker;
+use super::money::MoneyMetrics;
 use super::operators::OperatorMetrics;
 use super::process::ProcessMetrics;
 use super::requests::RequestMetrics;
 use super::snapshot::{MetricsSnapshot, TargetTotals};
 use super::target::{TargetMetrics, TargetState, Targets};
 use super::tenants::{MetricsSettings, TenantMetrics};
+use super::webhooks::WebhookMetrics;
 
 /// All metrics of one gateway.
 #[derive(Debug)]
@@ -53,6 +55,10 @@ pub struct Metrics {
     content_dropped: IntCounter,
     /// The state of the ledger.
     pub ledger: LedgerMetrics,
+    /// The state of wallets and budgets.
+    pub money: MoneyMetrics,
+    /// The deliveries to webhooks.
+    pub webhooks: WebhookMetrics,
     /// The state of the process.
     pub process: ProcessMetrics,
     /// The requests of operators.
@@ -86,6 +92,8 @@ impl Metrics {
                 &["client", "upstream"],
             )?,
             ledger: LedgerMetrics::new(&make)?,
+            money: MoneyMetrics::new(&make)?,
+            webhooks: WebhookMetrics::new(&make)?,
             process: ProcessMetrics::new(&make)?,
             operators: OperatorMetrics::new(&make)?,
             anomalies: make.counters(

@@ -11,6 +11,7 @@ mod log;
 mod maker;
 mod members;
 mod metrics;
+mod money;
 mod operators;
 mod process;
 mod recent;
@@ -21,15 +22,17 @@ mod target;
 mod tenants;
 #[cfg_attr(not(feature = "otel"), path = "untraced.rs")]
 mod trace;
+mod webhooks;
 
 pub use access::{AccessLine, TryLine, millis};
-pub use access_log::{AccessLog, AccessLogSettings, ClientDetail, Destination};
+pub use access_log::{AccessLog, AccessLogSettings, ClientDetail, Destination, EndUserDetail};
 pub use content_log::{CallContent, ContentFacts, ContentLog, ContentLogSettings, ContentPart, ContentRules};
 pub use guards::{GuardAction, GuardLine};
 pub use labels::{AdminAuthFailure, AttemptFailure, ConnectionCap, HeadRefusal, LimitRefusal};
 pub use ledger::LedgerMetrics;
 pub use log::{dropped as log_dropped, start as start_log};
 pub use metrics::Metrics;
+pub use money::MoneyMetrics;
 pub use operators::OperatorMetrics;
 pub use process::ProcessMetrics;
 pub use recent::{FailedRequest, FailedTry, FailureList, RecentFailures};
@@ -37,3 +40,4 @@ pub use snapshot::{HistogramSnapshot, MetricsSnapshot, ModelUsage, TargetTotals}
 pub use target::{Attempt, TargetMetrics, TargetState, Tried};
 pub use tenants::{KeySeries, MAX_ACCOUNT_SERIES, MetricsSettings};
 pub use trace::{Trace, Tracer};
+pub use webhooks::WebhookMetrics;

@@ -88,6 +88,18 @@ pub enum ModelStatus {
     Down,
 }
 
+impl ModelStatus {
+    /// Returns the name in the configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Hidden => "hidden",
+            Self::Down => "down",
+        }
+    }
+}
+
 /// A model that can be called.
 #[derive(Clone, Debug)]
 pub struct ModelEntry {
@@ -332,6 +344,15 @@ impl ResolvedModel {
     pub fn caps(&self, target: &ModelTarget, protocol: ProtocolId) -> Caps {
         let caps = Caps::of(protocol, self.upstream_model(target), &target.provider.profile);
         caps.with(&self.entry.caps, self.entry.max_output)
+    }
+
+    /// Whether several accounts at providers may answer: those of several providers, or of several credentials.
+    #[must_use]
+    pub fn is_answered_by_several(&self) -> bool {
+        let targets = &self.entry.targets;
+        let Some((first, rest)) = targets.split_first() else { return false };
+        rest.iter().any(|target| target.provider.name != first.provider.name)
+            || targets.iter().any(|target| target.credentials.is_some())
     }
 
     /// Returns the name under which `target` knows the model.

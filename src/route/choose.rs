@@ -177,7 +177,7 @@ fn session_share(session: &str, provider: &str, model: &str, place: usize) -> f6
 const NONE: &str = "The model has no provider at the moment.";
 
 const NO_OTHER: &str = "The provider that has answered this conversation is not available at the moment, and no other \
-     one accepts its thinking. Try again later, or start a new conversation.";
+     one can go on with it. Try again later, or start a new conversation.";
 
 #[cfg(test)]
 mod tests {

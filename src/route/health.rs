@@ -277,6 +277,9 @@ impl HealthState {
                 CallerSet::One(other) if other != caller => CallerSet::Empty,
                 CallerSet::One(_) | CallerSet::Several => CallerSet::One(caller),
             };
+        } else if is_open && !self.trial {
+            // So did this one.
+            return None;
         }
         self.trial = false;
         if !is_open && (most_failures == 0 || self.failures < most_failures) {
@@ -381,8 +384,26 @@ mod tests {
         health.begin(ONE, again);
         note(&health, AttemptOutcome::Succeeded, ONE, again);
         assert_eq!(health.condition(Some(ONE), again), Condition::Ready);
-        (0..20).for_each(|_| note(&health, AttemptOutcome::Failed, ONE, again));
-        assert_eq!(health.condition(Some(ONE), again), Condition::Open(MAX_OPEN_TIME));
+        (0..5).for_each(|_| note(&health, AttemptOutcome::Failed, ONE, again));
+        let mut now = again;
+        for _ in 0..8 {
+            now += MAX_OPEN_TIME;
+            health.begin(ONE, now);
+            note(&health, AttemptOutcome::Failed, ONE, now);
+        }
+        assert_eq!(health.condition(Some(ONE), now), Condition::Open(MAX_OPEN_TIME));
+    }
+
+    #[test]
+    fn calls_that_were_under_way_do_not_lengthen_the_pause() {
+        let (health, now) = (Health::new(5), Instant::now());
+        (0..200).for_each(|_| note(&health, AttemptOutcome::Failed, ONE, now));
+        assert_eq!(health.condition(Some(ONE), now), Condition::Open(MIN_OPEN_TIME));
+        assert_eq!(health.view(now).failures, 200);
+        let later = now + MIN_OPEN_TIME;
+        health.begin(ONE, later);
+        note(&health, AttemptOutcome::Failed, ONE, later);
+        assert_eq!(health.condition(Some(ONE), later), Condition::Open(2 * MIN_OPEN_TIME));
     }
 
     #[test]
@@ -422,10 +443,13 @@ mod tests {
 
     #[test]
     fn what_fails_for_one_account_is_open_to_others_until_it_fails_for_them() {
-        let (health, now) = (Health::new(3), Instant::now());
+        let (health, start) = (Health::new(3), Instant::now());
+        let now = start + MAX_OPEN_TIME;
         let condition = |caller| health.condition(Some(caller), now);
-        (0..9).for_each(|_| note(&health, AttemptOutcome::Failed, ONE, now));
-        assert!(matches!(condition(ONE), Condition::Open(left) if left > 4 * MIN_OPEN_TIME));
+        (0..3).for_each(|_| note(&health, AttemptOutcome::Failed, ONE, start));
+        health.begin(ONE, now);
+        note(&health, AttemptOutcome::Failed, ONE, now);
+        assert!(matches!(condition(ONE), Condition::Open(left) if left > MIN_OPEN_TIME));
         assert_eq!(condition(TWO), Condition::Ready);
         assert!(matches!(health.condition(None, now), Condition::Open(_)), "it is shown");
         note(&health, AttemptOutcome::Failed, TWO, now);

@@ -235,8 +235,10 @@ pub fn close_to_others(folder: &Path) {
 #[must_use]
 pub fn made(folder: &Path) -> Vec<PathBuf> {
     let below = |path: PathBuf| {
-        let files = std::fs::read_dir(&path).into_iter().flatten().flatten().map(|entry| entry.path());
-        files.chain([path]).collect::<Vec<_>>()
+        // What a link leads to may be anybody's.
+        let own = Some(&path).filter(|path| !path.is_symlink());
+        let files = own.and_then(|path| std::fs::read_dir(path).ok()).into_iter().flatten().flatten();
+        files.map(|entry| entry.path()).chain([path]).collect::<Vec<_>>()
     };
     let folders = FOLDERS.iter().flat_map(|name| below(folder.join(name)));
     std::iter::once(folder.to_owned()).chain(files(folder)).chain(folders).collect()
@@ -359,6 +361,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("8_targets.sql"),
     include_str!("9_declared.sql"),
     include_str!("10_limits.sql"),
+    include_str!("11_alerts.sql"),
+    include_str!("12_content.sql"),
 ];
 
 #[cfg(test)]
@@ -457,5 +461,17 @@ mod tests {
         assert_eq!(state(), StoreState::Current);
         std::fs::write(folder.path().join(FILE), "not a database, whatever its name is").unwrap();
         assert!(matches!(state(), StoreState::Damaged(_)), "{:?}", state());
+    }
+
+    #[test]
+    fn what_a_link_leads_to_is_not_the_stores() {
+        let (data, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::write(elsewhere.path().join("of another"), "").unwrap();
+        std::os::unix::fs::symlink(elsewhere.path(), data.path().join(CONTROL)).unwrap();
+        std::fs::create_dir(data.path().join(JOURNALS)).unwrap();
+        std::fs::write(data.path().join(JOURNALS).join("own"), "").unwrap();
+        let made = made(data.path());
+        assert!(made.contains(&data.path().join(JOURNALS).join("own")));
+        assert!(!made.iter().any(|path| path.ends_with("of another")), "{made:?}");
     }
 }

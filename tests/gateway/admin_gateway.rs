@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::admin_api::{ADMIN, READER, operators, refusal, send, start, start_with};
+use crate::admin_api::{ADMIN, READER, bearer, operators, refusal, send, start, start_with};
 use crate::support::{Client, Gateway, Mock, PROTOCOLS, config, eventually, json, member, post, request};
 
 const SOON: Duration = Duration::from_secs(5);
@@ -65,7 +65,7 @@ fn usage_has_every_call_that_has_ended() {
 #[test]
 fn the_limits_of_a_key_tell_what_is_used() {
     let gateway = start();
-    let body = r#"{"name":"x","rpm":5,"tpm":100000}"#;
+    let body = r#"{"name":"x","rpm":5,"tpm":100000,"max_concurrent":3}"#;
     let made = send(&gateway, ("POST", "/keys"), ADMIN, body);
     let id = member(&made.body, "id");
     let mut client = Client::connect(gateway.port);
@@ -77,7 +77,7 @@ fn the_limits_of_a_key_tell_what_is_used() {
     let limits = read(&gateway, &path);
     let names =
         ["key", "requests.used", "requests.limit", "tokens.limit", "concurrent.used", "concurrent.limit"];
-    assert_eq!(members(&limits, &names), [id.as_str(), "1", "5", "100000", "0", ""], "{limits}");
+    assert_eq!(members(&limits, &names), [id.as_str(), "1", "5", "100000", "0", "3"], "{limits}");
     assert!(member(&limits, "tokens.used").parse::<u64>().unwrap() > 0);
     assert_eq!(send(&gateway, ("GET", "/keys/key_none/limits"), READER, "").status, 404);
 }
@@ -306,6 +306,38 @@ fn tokens_of_the_file_have_accounts_too() {
     assert!(tokens.contains(r#""accounts":["search"]"#), "{tokens}");
 }
 
+/// A file with a token for metrics, and these tokens.
+fn with_metrics_token(tokens: &str) -> Gateway {
+    let operators = operators().replace("  tokens:", "  token: env:METRICS_TOKEN\n  tokens:");
+    let config = format!("providers: {{demo: {{}}}}\n{operators}{tokens}");
+    Gateway::start_with(&config, &[], &[("METRICS_TOKEN", "a-token-for-metrics-and-the-console-0004")])
+}
+
+#[test]
+fn figures_of_all_accounts_are_for_credentials_of_all_accounts() {
+    use sha2::{Digest as _, Sha256};
+    let digest: String = Sha256::digest(PORTAL.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let portal = format!("    - {{name: portal, role: keys, sha256: {digest}, accounts: [search]}}\n");
+    let gateway = with_metrics_token(&portal);
+    for path in ["/metrics", "/console.json"] {
+        let status = |token| crate::support::get(gateway.admin, path, &bearer(token)).status;
+        assert_eq!([READER, ADMIN, PORTAL].map(status), [200, 200, 401], "{path}");
+    }
+}
+
+#[test]
+fn credentials_cannot_be_guessed_at_the_console_either() {
+    let gateway = with_metrics_token("");
+    let status = |path: &str, token: &str| crate::support::get(gateway.admin, path, &bearer(token)).status;
+    let wrong: Vec<_> = (0..24).map(|n| status(["/metrics", "/console.json"][n % 2], "wrong")).collect();
+    assert_eq!(wrong.iter().filter(|status| **status == 401).count(), 20, "{wrong:?}");
+    assert!(wrong.ends_with(&[429; 4]), "{wrong:?}");
+    assert_eq!(refusal(&send(&gateway, ("GET", "/status"), "wrong", "")).0, 429, "it is the same count");
+    assert_eq!(status("/metrics", READER), 429, "or a guess could be told from the others");
+    let open = |path: &str| crate::support::get(gateway.admin, path, "").status;
+    assert_eq!((open("/"), open("/healthz"), open("/metrics")), (200, 200, 401));
+}
+
 #[test]
 fn budgets_are_members_of_keys_and_accounts() {
     let gateway = start();
@@ -452,4 +484,32 @@ fn every_refused_change_of_a_known_object_has_a_row() {
     let expected = ["invalid_request", "forbidden", "invalid_request", "invalid_request", "applied", ""];
     assert_eq!(members(&audit, &names), expected, "{audit}");
     assert!(!read(&gateway, "/audit").contains("key_none"));
+}
+
+#[test]
+fn models_are_shown_with_their_prices_and_sizes() {
+    let mock = Mock::new(json(200, "", PROTOCOLS[0].2));
+    let prices = "prices: [{input: 1250000, output: 10000000, cache_read: 125000}]";
+    let text = config(mock.port)
+        .replace("{id: v/model,", &format!("{{id: v/model, context_window: 4000, {prices},"));
+    let gateway = start_with(&text);
+    let model = read(&gateway, "/models/v%2Fmodel");
+    let names = ["object", "id", "status", "context_window", "max_output", "targets.0.prices.source"];
+    assert_eq!(members(&model, &names), ["model", "v/model", "active", "4000", "", "config"], "{model}");
+    let tier = ["input_usd", "output_usd", "cache_read_usd", "cache_write_usd"];
+    let tier = tier.map(|name| member(&model, &format!("targets.0.prices.tiers.0.{name}")));
+    assert_eq!(tier, ["1.25", "10.00", "0.125", "1.25"], "{model}");
+}
+
+#[test]
+fn the_state_of_the_configuration_tells_where_content_goes() {
+    let gateway = start_with(
+        "providers:\n  demo: {}\n  up: {base_url: \"https://up.example/v1\", auth: none, proxy: \"http://127.0.0.1:1\"}\n\
+         guards: [{name: pii, url: \"http://127.0.0.1:1/check\"}]\ncontent_log: {to: \"@FOLDER@/content.log\"}\n",
+    );
+    let config = read(&gateway, "/config");
+    assert_eq!(members(&config, &["proxies.up", "guards.0"]), ["127.0.0.1:1", "pii"], "{config}");
+    assert!(member(&config, "content_log").ends_with("/content.log"), "{config}");
+    let shown = gateway.command(&["config", "status"]);
+    assert!(shown.contains("up through 127.0.0.1:1") && shown.contains("content log"), "{shown}");
 }

@@ -1,5 +1,6 @@
 //! The command line: keys and accounts, what it prints and how it ends.
 
+use std::env::consts;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
@@ -28,6 +29,21 @@ fn fails(data: &Path, arguments: &[&str]) -> (i32, String) {
 fn is_secret(text: &str) -> bool {
     let rest = text.strip_prefix("cm-").unwrap_or_default();
     rest.len() == 40 && rest.bytes().all(|b| b.is_ascii_alphanumeric())
+}
+
+#[test]
+fn every_command_has_a_manual_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, pages) = (&folder.path().join("data"), folder.path().join("man1"));
+    let page = ok(data, &["man"]);
+    assert!(page.contains(".SH SYNOPSIS") && page.contains(r"crossmodel\-key(1)"), "{page}");
+    assert_eq!(ok(data, &["man", pages.to_str().unwrap()]), "");
+    for name in ["crossmodel", "crossmodel-run", "crossmodel-key", "crossmodel-key-create"] {
+        let text = std::fs::read_to_string(pages.join(format!("{name}.1"))).unwrap();
+        assert!(text.contains(".SH NAME") && text.contains("crossmodel"), "{name}: {text}");
+    }
+    assert_eq!(std::fs::read_to_string(pages.join("crossmodel.1")).unwrap(), page);
+    assert!(!data.exists(), "the manual needs no store");
 }
 
 #[test]
@@ -157,7 +173,7 @@ fn wallets_are_filled_and_shown() {
     create_store(data);
     let words = |text: String| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ");
     ok(data, &["account", "create", "team"]);
-    let heading = "ACCOUNT STATUS BALANCE USD HELD USD";
+    let heading = "ACCOUNT STATUS BALANCE USD HELD USD LIMITS";
     let shown = words(ok(data, &["account", "show", "team"]));
     assert_eq!(shown, format!("{heading} team active no wallet no wallet"));
     for _ in 0..2 {
@@ -250,7 +266,14 @@ fn wrong_commands_end_with_2_and_failed_ones_with_1() {
     std::fs::write(folder.path().join("file"), "").unwrap();
     let (code, said) = fails(&folder.path().join("file"), &["key", "list"]);
     assert!(code == 5 && said.starts_with("the data folder cannot be used: "), "{said}");
-    assert_eq!(ok(data, &["--version"]), format!("crossmodel {}\n", env!("CARGO_PKG_VERSION")));
+    let version = format!("crossmodel {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(ok(data, &["-V"]), version);
+    let said = ok(data, &["--version"]);
+    let lines: Vec<_> = said.strip_prefix(&version).unwrap().lines().collect();
+    let [commit, target, features] = lines[..] else { panic!("{said}") };
+    assert!(commit.starts_with("commit: ") && commit.len() > "commit: ".len(), "{said}");
+    assert!(target.starts_with(&format!("target: {}-{}", consts::ARCH, consts::OS)), "{said}");
+    assert!(features.starts_with("features: ") && features.len() > "features: ".len(), "{said}");
     let help = ok(data, &["--help"]);
     for words in
         ["--config <FILE>", "  1  it failed, or something is wrong", "  2  the command line is wrong"]

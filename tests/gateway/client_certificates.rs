@@ -1,8 +1,12 @@
 //! Clients that show a certificate in the TLS handshake, where a listener asks for one.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, generate_simple_self_signed};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
+    generate_simple_self_signed,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Builder;
 use tokio_rustls::TlsConnector;
@@ -10,7 +14,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use crate::support::Gateway;
+use crate::support::{Gateway, eventually, member};
 
 /// An authority, and its certificate as PEM.
 fn authority() -> (Issuer<'static, KeyPair>, String) {
@@ -31,7 +35,9 @@ fn answer(port: u16, server: &str, shown: Option<&Issuer<'static, KeyPair>>) -> 
         None => builder.with_no_client_auth(),
         Some(issuer) => {
             let key = KeyPair::generate().unwrap();
-            let params = CertificateParams::new(vec!["client.test".to_owned()]).unwrap();
+            let mut params = CertificateParams::new(vec!["client.test".to_owned()]).unwrap();
+            params.distinguished_name = DistinguishedName::new();
+            params.distinguished_name.push(DnType::CommonName, "robot 7");
             let chain = vec![params.signed_by(&key, issuer).unwrap().der().clone()];
             builder
                 .with_client_auth_cert(chain, PrivateKeyDer::try_from(key.serialize_der()).unwrap())
@@ -79,5 +85,11 @@ fn a_listener_asks_for_certificates_as_its_settings_say() {
         assert_eq!(answered(Some(&known)).as_deref(), Some(refused), "a certificate is no key");
         assert_eq!(answered(Some(&unknown)), None, "{auth}");
         assert_eq!(answered(None).as_deref(), without.then_some(refused), "{auth}");
+        let said = |text: &str| eventually(Duration::from_secs(20), || gateway.stderr().contains(text));
+        assert!(said("invalid peer certificate: UnknownIssuer"), "{}", gateway.stderr());
+        assert!(without || said("peer sent no certificates"), "{}", gateway.stderr());
+        let lines = gateway.access_log(1 + usize::from(without));
+        assert_eq!(member(&lines[0], "client_cert"), "CN=robot 7");
+        assert!(!without || !lines[1].contains("client_cert"), "{lines:?}");
     }
 }

@@ -113,3 +113,24 @@ fn a_renamed_file_is_opened_again_and_a_reload_ends_the_log() {
     gateway.signal("TERM");
     gateway.await_end(Duration::from_secs(20));
 }
+
+#[test]
+fn a_key_whose_content_is_not_to_be_written_has_no_line() {
+    let mock = provider();
+    let gateway = start(&mock, "");
+    let (path, body, _) = PROTOCOLS[0];
+    let id = member(&gateway.command(&["key", "list", "--json"]), "0.id");
+    let written = std::cell::Cell::new(0);
+    let is_announced = || {
+        let announced = post(&gateway, path, body).header(ANNOUNCED).is_some();
+        written.set(written.get() + usize::from(announced));
+        announced
+    };
+    assert!(is_announced());
+    let shown = gateway.command(&["key", "set", &id, "--content-log", "off"]);
+    assert!(shown.contains("content log off"), "{shown}");
+    assert!(eventually(Duration::from_secs(5), || !is_announced()));
+    gateway.command(&["key", "set", &id, "--content-log", "on"]);
+    assert!(eventually(Duration::from_secs(5), is_announced));
+    assert_eq!(lines(&gateway, written.get()).len(), written.get());
+}

@@ -1,9 +1,12 @@
 //! Several credentials of one provider: one that is refused or rate limited rests alone, and state stays where it is.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::support::{
     Client, Gateway, Mock, PROTOCOLS, Response, Seen, create_store, eventually, get, json, member, post, run,
+    sse,
 };
 
 const KEYS: [(&str, &str); 3] =
@@ -182,6 +185,48 @@ fn state_at_the_provider_stays_with_one_credential() {
     }
     let asked = all_shown(&mock);
     assert!(asked.chars().all(|one| asked.starts_with(one)), "{asked}");
+}
+
+#[test]
+fn an_answer_is_continued_where_it_is_kept_even_if_that_was_not_the_first_choice() {
+    let is_limited = Arc::new(AtomicBool::new(true));
+    let limited = Arc::clone(&is_limited);
+    let home = Arc::new(Mutex::new(None));
+    let mock = Mock::scripted(move |seen, _| {
+        let letter = shown(seen);
+        let mut home = home.lock().unwrap();
+        if limited.load(Ordering::Relaxed) && *home.get_or_insert(letter) == letter {
+            return json(429, "retry-after: 1\r\n", r#"{"error":{"message":"no","type":"x"}}"#);
+        }
+        let id = format!("resp_of_{letter}");
+        match seen.text().contains("\"stream\":true") {
+            true => sse([crate::streams::STREAMS[1]
+                .replace("\"id\":\"r\"", &format!("\"id\":\"{id}\""))
+                .as_bytes()]),
+            false => json(200, "", &PROTOCOLS[1].2.replace("resp_1", &id)),
+        }
+    });
+    let gateway = start(mock.port, "env:KEY_A, env:KEY_B, env:KEY_C", ", allow_upstream_state: true");
+    for stream in ["", "\"stream\":true,"] {
+        is_limited.store(true, Ordering::Relaxed);
+        let ask = |more: &str| {
+            let body = format!(r#"{{{stream}{more}"model":"v/model","input":"hi"}}"#);
+            assert_eq!(post(&gateway, PROTOCOLS[1].0, &body).status, 200);
+            all_shown(&mock).pop().unwrap()
+        };
+        let first = ask("");
+        let keeper = ask("");
+        assert_eq!(first, keeper, "the first choice rests");
+        is_limited.store(false, Ordering::Relaxed);
+        let mut home = keeper;
+        assert!(eventually(Duration::from_secs(20), || {
+            home = ask("");
+            home != keeper
+        }));
+        let known = format!("\"previous_response_id\":\"resp_of_{keeper}\",");
+        assert_eq!(ask(&known), keeper, "{stream}");
+        assert_eq!(ask("\"previous_response_id\":\"resp_unknown\","), home, "{stream}");
+    }
 }
 
 #[test]

@@ -19,17 +19,22 @@ use crate::support::{Client, Gateway, eventually, free_port, get, member, run};
 const ADMIN: &str = "operator-token-with-all-the-rights-0001";
 const READER: &str = "operator-token-that-only-reads-things-02";
 
-/// A gateway whose file has the digests of both.
-fn start() -> Gateway {
+/// A configuration with the digests of both.
+fn configuration() -> String {
     let digest = |token: &str| -> String {
         Sha256::digest(token.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
     };
-    Gateway::start(&format!(
+    format!(
         "providers: {{demo: {{}}}}\nadmin:\n  address: 127.0.0.1:@ADMIN@\n  tokens:\n    \
          - {{name: ops, role: admin, sha256: {}}}\n    - {{name: seer, role: read, sha256: {}}}\n",
         digest(ADMIN),
         digest(READER)
-    ))
+    )
+}
+
+/// A gateway with both.
+fn start() -> Gateway {
+    Gateway::start(&configuration())
 }
 
 /// A flag that is set when this is dropped, also by a test that fails.
@@ -181,7 +186,9 @@ fn a_process_that_has_handed_over_is_still_asked_by_its_own_name() {
     let earlier = run(&data, &["status", "--gateway", &own, "--json"]);
     let now = run(&data, &["status", "--json"]);
     assert!(now.status.success(), "{now:?}");
-    assert!(matches!(earlier.status.code(), Some(0 | 1)) && !earlier.stdout.is_empty(), "{earlier:?}");
+    let said = text(&earlier.stdout);
+    assert_eq!(earlier.status.code(), Some(1), "{earlier:?}");
+    assert!(said.contains("\"Draining\"") && said.contains("of which 1 are running"), "{said}");
     let nobody = run(&data, &["status", "--gateway", "127.0.0.1:1"]);
     assert_eq!(nobody.status.code(), Some(5), "{nobody:?}");
     drop(call);
@@ -431,4 +438,50 @@ fn a_file_leads_to_the_folder_of_the_gateway_that_runs_with_it() {
     gateway.wait().unwrap();
     let alone = command("", &["key", "list", "-c", &file]).output().unwrap();
     assert_eq!(alone.status.code(), Some(5), "nobody tells where the store is: {alone:?}");
+}
+
+#[test]
+fn targets_are_listed_rested_and_enabled_by_commands() {
+    let gateway = start();
+    let data = gateway.data();
+    let json = |arguments: &[&str]| {
+        let output = run(&data, &[&["target"], arguments, &["--json"]].concat());
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        text(&output.stdout)
+    };
+    let id = member(&json(&["list"]), "0.id");
+    assert!(id.ends_with("@demo"), "{id}");
+    let rested = json(&["rest", &id, "--for", "30m", "--reason", "new cooling"]);
+    let local = format!("local:{}", geteuid().as_raw());
+    let told = ["state", "rested.reason", "rested.actor"].map(|name| member(&rested, name));
+    assert_eq!(told, owned(["rested", "new cooling", &local]));
+    assert_eq!(latest(&data), owned([&local, "socket", "applied"]));
+    let table = at_url(&gateway, READER, &["target", "list"]);
+    assert!(table.status.success(), "{table:?}");
+    let table = text(&table.stdout);
+    assert!(table.starts_with("TARGET") && table.contains("new cooling"), "{table}");
+    let denied = at_url(&gateway, READER, &["target", "enable", &id]);
+    assert_eq!(denied.status.code(), Some(4), "{denied:?}");
+    assert_eq!(member(&json(&["enable", &id]), "state"), "closed");
+    let code = |arguments: &[&str]| run(&data, arguments).status.code();
+    assert_eq!(code(&["target", "rest", "v/none@demo", "--for", "1h"]), Some(3));
+    assert_eq!(code(&["target", "rest", &id, "--for", "31d"]), Some(1));
+    assert_eq!(code(&["target", "rest", &id]), Some(2), "the length is needed");
+}
+
+#[test]
+fn a_command_reads_the_configuration_again() {
+    let gateway = start();
+    let data = gateway.data();
+    let good = configuration();
+    let reloaded = || gateway.metric("crossmodel_config_reloads_total{result=\"ok\"}");
+    let before = reloaded();
+    gateway.configure(&format!("{good}limits: {{body_seconds: 77}}\n"));
+    let done = run(&data, &["config", "reload"]);
+    assert!(done.status.success() && text(&done.stdout).contains("in force"), "{done:?}");
+    assert!(reloaded() > before);
+    gateway.configure(&format!("{good}limits: {{body_seconds: none}}\n"));
+    let refused = run(&data, &["config", "reload"]);
+    let said = text(&refused.stderr);
+    assert!(refused.status.code() == Some(6) && said.contains("body_seconds"), "{said}");
 }

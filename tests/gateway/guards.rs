@@ -201,6 +201,76 @@ fn streams_begin_behind_the_guard() {
 }
 
 #[test]
+fn an_answer_is_denied_or_replaced_before_the_client_gets_it() {
+    let up = provider();
+    let own = r#"{"id":"of the guard"}"#;
+    let replace: &'static str = r#"{"action":"replace","body":{"id":"of the guard"}}"#;
+    let deny: &'static str = r#"{"action":"deny","message":"No such words."}"#;
+    for (answer, status) in [(r#"{"action":"allow"}"#, 200), (replace, 200), (deny, 400), ("?", 503)] {
+        let guard = saying(answer);
+        let gateway = start(&up, guard.port, ", at: answer");
+        for (n, (path, body, given)) in PROTOCOLS.into_iter().enumerate() {
+            let response = post(&gateway, path, body);
+            assert_eq!(response.status, status, "{answer}: {response:?}");
+            let text = guard.take().pop().unwrap().text();
+            assert_eq!(member(&text, "at"), "answer");
+            assert_eq!(member(&text, "model"), "v/model");
+            assert_eq!(member(&member(&text, "body"), "model"), "v/model", "{text}");
+            assert_eq!(member(&member(&text, "body"), "id"), member(given, "id"));
+            match answer {
+                _ if answer == replace => assert_eq!(response.body, own),
+                _ if answer == deny => assert_eq!(response.text("error.message"), "No such words."),
+                "?" => assert!(response.body.contains("cannot check this answer"), "{response:?}"),
+                _ => assert_eq!(member(&response.body, "id"), member(given, "id")),
+            }
+            let line = gateway.access_log(n + 1).pop().unwrap();
+            assert_eq!(member(&line, "guard.0.name"), "pii");
+            assert_eq!(member(&line, "cost_nano"), "5000", "the provider has answered: {line}");
+        }
+        assert!(gateway.metric("crossmodel_ledger_open_holds") == 0.0);
+        gateway.audit();
+        up.take();
+    }
+}
+
+#[test]
+fn a_translated_answer_is_guarded_in_the_protocol_of_the_client() {
+    let up = Mock::new(json(200, "", PROTOCOLS[2].2));
+    let guard = saying(r#"{"action":"deny","message":"No."}"#);
+    let config =
+        config(up.port, guard.port, ", at: answer").replace("[chat, responses, messages]", "[messages]");
+    let gateway = Gateway::start(&config);
+    gateway.command(&["account", "top-up", "default", "10"]);
+    let response = post(&gateway, PROTOCOLS[0].0, PROTOCOLS[0].1);
+    assert_eq!((response.status, response.text("error.message")), (400, "No.".to_owned()), "{response:?}");
+    let text = guard.take().pop().unwrap().text();
+    assert_eq!(member(&member(&text, "body"), "object"), "chat.completion", "{text}");
+    gateway.audit();
+}
+
+#[test]
+fn a_stream_is_shown_to_the_guard_after_its_end() {
+    for (n, stream) in crate::streams::STREAMS.into_iter().enumerate() {
+        let up = Mock::new(sse([stream.as_bytes()]));
+        for answer in [r#"{"action":"deny"}"#, "?"] {
+            let guard = saying(answer);
+            let gateway = start(&up, guard.port, ", at: answer");
+            let response = post(&gateway, PROTOCOLS[n].0, &crate::streams::streaming(n));
+            assert_eq!(response.status, 200);
+            let line = gateway.access_log(1).pop().unwrap();
+            let action = if answer == "?" { "error" } else { "deny" };
+            assert_eq!(member(&line, "guard.0.action"), action, "{line}");
+            let text = guard.take().pop().unwrap().text();
+            assert_eq!(
+                (member(&text, "at"), member(&text, "body")),
+                ("answer".into(), response.body),
+                "{text}"
+            );
+        }
+    }
+}
+
+#[test]
 fn mistakes_are_told() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");

@@ -12,6 +12,7 @@
 
 mod abuse;
 mod accepted;
+mod account_limits;
 mod admin_api;
 mod admin_gateway;
 mod answers;
@@ -50,6 +51,7 @@ mod hostile;
 mod intake;
 mod key_conditions;
 mod keys;
+mod kill_money;
 mod leaving;
 mod limits;
 mod listeners;
@@ -78,9 +80,11 @@ mod states;
 mod store_places;
 mod streams;
 mod support;
+mod tags;
 mod tenants;
 mod torn;
 mod upgrade;
 mod upstreams;
 mod ways;
+mod webhooks;
 mod wire;

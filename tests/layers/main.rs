@@ -24,8 +24,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("store", &["money", "private"]),
     ("auth", &["failure", "money", "repeated", "store"]),
     ("limit", &["auth", "failure"]),
-    ("meter", &["auth", "canon", "money", "private", "repeated", "store"]),
-    ("observe", &["auth", "canon", "limit", "meter", "private", "repeated"]),
+    ("notify", &["store"]),
+    ("meter", &["auth", "canon", "money", "notify", "private", "repeated", "store"]),
+    ("observe", &["auth", "canon", "limit", "meter", "money", "private", "repeated", "store"]),
     (
         "route",
         &[
@@ -36,7 +37,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("translate", &["canon", "failure", "json", "protocol", "sse"]),
     (
         "config",
-        &["auth", "demo", "located", "meter", "money", "observe", "private", "protocol", "provider", "route"],
+        &[
+            "auth", "demo", "located", "meter", "money", "notify", "observe", "private", "protocol",
+            "provider", "route",
+        ],
     ),
     ("admin", &["auth", "config", "meter", "money", "observe", "repeated", "route", "store"]),
     ("console", &["admin", "auth", "config", "limit", "meter", "money", "observe", "repeated", "route"]),
@@ -53,6 +57,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "json",
             "limit",
             "meter",
+            "notify",
             "observe",
             "private",
             "protocol",
@@ -515,8 +520,9 @@ fn the_checks_see_what_they_look_for() {
 fn may_write(source: &Source) -> bool {
     let name = source.path.file_stem().unwrap_or_default().to_string_lossy();
     let is_test = name == "tests" || name.ends_with("_tests");
-    // The making of a store and its change to a new form are rows of the log.
-    let others = ["auth/secret_uses.rs", "store/mod.rs"];
+    // That a budget is used up is noted in the transaction that has found it out, and the making of a store and its
+    // change to a new form are rows of the log.
+    let others = ["auth/secret_uses.rs", "meter/alert.rs", "store/mod.rs"];
     is_test
         || source.path.starts_with("src/admin/records")
         || others.iter().any(|other| source.path.ends_with(other))

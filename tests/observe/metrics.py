@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.parse
+from decimal import Decimal
 
 from gateway import PATHS, Checks, Gateway, ended, eventually, free_port, get
 
@@ -21,6 +22,9 @@ MAY_BE_EMPTY = (
     "crossmodel_connections_refused_total",
     # There is no listener with TLS.
     "crossmodel_certificate_not_after_timestamp_seconds",
+    # There is no webhook, and commands cannot set what a low balance is.
+    "crossmodel_webhook_",
+    "crossmodel_account_low_balance_usd",
 )
 
 
@@ -104,6 +108,8 @@ def main():
             traffic(gateway, poor)
             time.sleep(1.5)
         gateway.process.send_signal(signal.SIGHUP)
+        short_of_money(gateway)
+        look_at_money(checks, prometheus)
         look(checks, gateway, prometheus)
     finally:
         ended(prometheus.process)
@@ -134,6 +140,40 @@ def look(checks, gateway, prometheus):
     missing = {name for name in told - names if not name.startswith(MAY_BE_EMPTY)}
     checks.that("all metrics are in the operations guide", names <= told, names - told)
     checks.that("the operations guide tells of no others", not missing, missing)
+
+
+def short_of_money(gateway):
+    """An account that has nearly nothing left, and budgets that are nearly used, and used up."""
+    gateway.command("account", "create", "small")
+    secret = json.loads(gateway.command("key", "create", "--account", "small", "--json"))["secret"]
+    gateway.command("account", "top-up", "small", "1")
+    for _ in range(4):
+        gateway.ask("chat", "paid/chat", key=secret)
+    gateway.command("budget", "set", "--account", "small", "day=0.00001,soft", "total=1000")
+    eventually(lambda: take_out(gateway, "small") or time.sleep(0.5), 15)
+
+
+def take_out(gateway, account):
+    """Takes out of a wallet all that no call holds, but a hundred-thousandth of a dollar; tells whether that is done."""
+    all_of_them = json.loads(gateway.command("account", "list", "--json"))
+    wallet = next(one["wallet"] for one in all_of_them if one["id"] == account)
+    rest = Decimal(wallet["balance_usd"]) - Decimal("0.00001")
+    if rest <= 0:
+        return True
+    try:
+        gateway.command("account", "refund", account, f"{rest:f}")
+    except subprocess.CalledProcessError:
+        # The gateway has leased a part of it, and returns that in a second.
+        return False
+    return True
+
+
+def look_at_money(checks, prometheus):
+    for alert in ("CrossModelBalanceLow", "CrossModelBudgetExhausted"):
+        raised = eventually(lambda: prometheus.values(f'ALERTS{{alertname="{alert}"}}'), 60)
+        checks.that(f"{alert} is raised for a real gateway", raised, prometheus.ask("rules"))
+    total = eventually(lambda: prometheus.values('crossmodel_budget_used_ratio{period="total",hard="true"}'), 30)
+    checks.that("a budget has its figures", total, prometheus.values("crossmodel_budget_limit_usd"))
 
 
 def needs_data(expression):

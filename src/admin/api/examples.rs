@@ -166,9 +166,15 @@ fn token() -> Value {
 }
 
 fn model() -> Value {
-    json!({ "object": "model", "id": "openai/gpt-5", "targets": [
-        { "id": TARGET, "provider": "azure-eu", "state": "closed" },
-    ] })
+    let prices = json!({ "source": "config", "tiers": [{
+        "threshold": 0, "input_usd": "1.25", "output_usd": "10.00", "cache_read_usd": "0.125",
+        "cache_write_usd": "1.25",
+    }] });
+    json!({
+        "object": "model", "id": "openai/gpt-5", "name": "GPT-5", "status": "active", "context_window": 400_000,
+        "max_output": 128_000, "strict": false,
+        "targets": [{ "id": TARGET, "provider": "azure-eu", "state": "closed", "prices": prices }],
+    })
 }
 
 fn target() -> Value {

@@ -1,5 +1,6 @@
 //! The way of a request: credential, route, role, body, repetition, handler.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -77,12 +78,24 @@ impl Api {
         }
     }
 
-    /// Returns the role of a credential that is for all accounts. May take as long as a disk does.
+    /// Checks whether an address may try a credential.
+    ///
+    /// # Errors
+    /// Returns 429 if too many wrong ones came from it.
+    pub fn check_address(&self, address: IpAddr) -> OperationResult<()> {
+        self.guard.check_address(address, Instant::now())
+    }
+
+    /// Returns the role of a credential that is for all accounts, and counts a wrong one of an address. May take as long as
+    /// a disk does.
     #[must_use]
-    pub fn role(&self, authorization: Option<&str>) -> Option<Role> {
+    pub fn role(&self, authorization: Option<&str>, address: IpAddr) -> Option<Role> {
         let secret = authorization.and_then(bearer_token)?;
-        let found = self.with_operations(|operations| self.find(operations, secret));
-        found.ok().flatten().filter(|operator| operator.accounts.is_all()).map(|operator| operator.role)
+        let found = self.with_operations(|operations| self.find(operations, secret)).ok()?;
+        if found.is_none() {
+            self.guard.note_failure(address, Instant::now());
+        }
+        found.filter(|operator| operator.accounts.is_all()).map(|operator| operator.role)
     }
 
     /// Answers a request. May take as long as a disk does.

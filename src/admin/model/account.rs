@@ -8,7 +8,8 @@ use crate::auth::{MAX_NOTES_CHARS, Status};
 use crate::money::Amount;
 
 use super::body::Checked;
-use super::members::{check_name, check_tags, check_text, nullable};
+use super::key::check_models;
+use super::members::{check_limit, check_name, check_tag_changes, check_tags, check_text, nullable};
 use super::{Budget, Moment, NewBudget, Origin, Tags, Usd};
 
 /// An account.
@@ -27,6 +28,18 @@ pub struct Account {
     /// The budgets, with their states.
     #[serde(default)]
     pub budgets: Vec<Budget>,
+    /// The models that its keys may call, as ids or `vendor/*`; `null`: all models.
+    #[serde(default)]
+    pub models: Option<Vec<String>>,
+    /// Requests per minute of all its keys together; `null`: unlimited.
+    #[serde(default)]
+    pub rpm: Option<u32>,
+    /// Tokens per minute of all its keys together; `null`: unlimited.
+    #[serde(default)]
+    pub tpm: Option<u32>,
+    /// The most calls of all its keys that are answered at once; `null`: unlimited.
+    #[serde(default)]
+    pub max_concurrent: Option<u32>,
     /// The number of its keys.
     pub keys: u64,
     /// The balance below which somebody wants to be told.
@@ -62,6 +75,18 @@ pub struct NewAccount {
     pub name: String,
     /// The balance below which somebody wants to be told.
     pub low_balance_usd: Option<Usd>,
+    /// The models that its keys may call, as ids or `vendor/*`. Default: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub models: Option<Vec<String>>,
+    /// Requests per minute of all its keys together. Default: unlimited.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rpm: Option<u32>,
+    /// Tokens per minute of all its keys together. Default: unlimited.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tpm: Option<u32>,
+    /// The most calls of all its keys that are answered at once. Default: unlimited.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_concurrent: Option<u32>,
     /// Its budgets. Default: none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub budgets: Vec<NewBudget>,
@@ -83,6 +108,22 @@ pub struct AccountPatch {
     #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Usd>")]
     pub low_balance_usd: Option<Option<Usd>>,
+    /// The models that its keys may call; `null`: all.
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<String>>")]
+    pub models: Option<Option<Vec<String>>>,
+    /// Requests per minute of all its keys together; `null`: unlimited.
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<u32>")]
+    pub rpm: Option<Option<u32>>,
+    /// Tokens per minute of all its keys together; `null`: unlimited.
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<u32>")]
+    pub tpm: Option<Option<u32>>,
+    /// The most calls of all its keys that are answered at once; `null`: unlimited.
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<u32>")]
+    pub max_concurrent: Option<Option<u32>>,
     /// Its budgets, in place of all that it has; `null`: none. One whose period and kind stay keeps what was spent.
     #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Vec<NewBudget>>")]
@@ -143,6 +184,8 @@ impl Checked for NewAccount {
         check_name("id", &self.id, mistakes);
         check_name("name", &self.name, mistakes);
         check_tags(&self.tags, mistakes);
+        check_models(self.models.as_deref(), mistakes);
+        check_limits([self.rpm, self.tpm, self.max_concurrent], mistakes);
     }
 }
 
@@ -151,6 +194,15 @@ impl Checked for AccountPatch {
         if let Some(name) = &self.name {
             check_name("name", name, mistakes);
         }
+        check_tag_changes(self.tags.iter().flatten().next(), mistakes);
+        check_models(self.models.as_ref().and_then(Option::as_deref), mistakes);
+        check_limits([self.rpm, self.tpm, self.max_concurrent].map(Option::flatten), mistakes);
+    }
+}
+
+fn check_limits(limits: [Option<u32>; 3], mistakes: &mut Vec<Mistake>) {
+    for (param, limit) in ["rpm", "tpm", "max_concurrent"].into_iter().zip(limits) {
+        check_limit((param, "account"), limit, mistakes);
     }
 }
 

@@ -4,11 +4,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::admin::error::Mistake;
-use crate::auth::{self, AddressList, Aliases, Digest, MAX_NOTES_CHARS, Status};
+use crate::auth::{
+    self, AddressList, Aliases, ContentLogging, Digest, MAX_ADDRESS_COUNT, MAX_NOTES_CHARS, Status,
+};
 use crate::route::{MAX_NAME_BYTES, is_model_name};
 
 use super::body::Checked;
-use super::members::{check_name, check_tags, check_text, nullable};
+use super::members::{check_limit, check_name, check_tag_changes, check_tags, check_text, nullable};
 use super::{Budget, Moment, NewBudget, Origin, Period, Tags, Usd};
 
 /// A key.
@@ -61,6 +63,9 @@ pub struct Key {
     /// Whether the key has metrics of its own.
     #[serde(default)]
     pub watch: bool,
+    /// Whether the content of its calls may be written to the content log.
+    #[serde(default)]
+    pub content_log: ContentLogging,
     /// Names and values for the operator's own use.
     pub tags: Tags,
     /// Notes for operators.
@@ -146,6 +151,8 @@ pub struct NewKey {
     pub strict: bool,
     /// Whether it has metrics of its own.
     pub watch: bool,
+    /// Whether the content of its calls may be written to the content log. Default: `on`.
+    pub content_log: ContentLogging,
     /// Names and values for the operator's own use.
     pub tags: Tags,
     /// Notes for operators.
@@ -209,6 +216,9 @@ pub struct KeyPatch {
     /// Whether it has metrics of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub watch: Option<bool>,
+    /// Whether the content of its calls may be written to the content log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_log: Option<ContentLogging>,
     /// Names and values for the operator's own use; a value that is `null` removes one.
     #[serde(deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<std::collections::BTreeMap<String, Option<String>>>")]
@@ -260,9 +270,9 @@ impl Checked for NewKey {
         for (alias, model) in self.aliases.iter() {
             check_alias(alias, Some(model), mistakes);
         }
-        check_limit("rpm", self.rpm.flatten(), mistakes);
-        check_limit("tpm", self.tpm.flatten(), mistakes);
-        check_limit("max_concurrent", self.max_concurrent, mistakes);
+        check_limit(("rpm", "key"), self.rpm.flatten(), mistakes);
+        check_limit(("tpm", "key"), self.tpm.flatten(), mistakes);
+        check_limit(("max_concurrent", "key"), self.max_concurrent, mistakes);
         check_addresses(self.allow_ips.as_ref(), mistakes);
         check_money(self.spending_limit_usd, mistakes);
         let is_limit = |budget: &NewBudget| budget.period == auth::Period::Total && budget.hard;
@@ -283,13 +293,14 @@ impl Checked for KeyPatch {
         if let Some(Some(notes)) = &self.notes {
             check_text("notes", notes, MAX_NOTES_CHARS, mistakes);
         }
+        check_tag_changes(self.tags.iter().flatten().next(), mistakes);
         check_models(self.models.as_ref().and_then(Option::as_deref), mistakes);
         for (alias, model) in self.aliases.iter().flatten().flatten() {
             check_alias(alias, model.as_deref(), mistakes);
         }
-        check_limit("rpm", self.rpm.flatten(), mistakes);
-        check_limit("tpm", self.tpm.flatten(), mistakes);
-        check_limit("max_concurrent", self.max_concurrent.flatten(), mistakes);
+        check_limit(("rpm", "key"), self.rpm.flatten(), mistakes);
+        check_limit(("tpm", "key"), self.tpm.flatten(), mistakes);
+        check_limit(("max_concurrent", "key"), self.max_concurrent.flatten(), mistakes);
         check_addresses(self.allow_ips.as_ref().and_then(Option::as_ref), mistakes);
         check_money(self.spending_limit_usd.flatten(), mistakes);
         if self.spending_limit_usd.is_some() && self.budgets.is_some() {
@@ -317,7 +328,7 @@ impl Checked for KeyLookup {
     }
 }
 
-fn check_models(models: Option<&[String]>, mistakes: &mut Vec<Mistake>) {
+pub(super) fn check_models(models: Option<&[String]>, mistakes: &mut Vec<Mistake>) {
     for (n, model) in models.unwrap_or_default().iter().enumerate() {
         check_model(&format!("models[{n}]"), model, mistakes);
     }
@@ -341,12 +352,6 @@ fn check_model(param: &str, name: &str, mistakes: &mut Vec<Mistake>) {
     }
 }
 
-fn check_limit(param: &str, limit: Option<u32>, mistakes: &mut Vec<Mistake>) {
-    if limit == Some(0) {
-        mistakes.push(Mistake::new(param, "is 0; to stop the key, disable it"));
-    }
-}
-
 fn check_addresses(list: Option<&AddressList>, mistakes: &mut Vec<Mistake>) {
     if list.is_some_and(AddressList::is_empty) {
         mistakes.push(Mistake::new("allow_ips", "is empty; to stop the key, disable it"));
@@ -366,9 +371,6 @@ const LIMIT_TWICE: &str = "`spending_limit_usd` is the hard budget for all time:
 
 /// The most models that a key names.
 const MAX_MODEL_COUNT: usize = 1_000;
-
-/// The most addresses and blocks of a key, which each of its calls is compared with.
-const MAX_ADDRESS_COUNT: usize = 100;
 
 /// The overlap of a rotation for which none was given.
 const DEFAULT_OVERLAP_SECONDS: i64 = 24 * 3_600;

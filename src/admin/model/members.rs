@@ -6,10 +6,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::admin::error::Mistake;
-use crate::auth::{MAX_NAME_CHARS, MAX_TAG_COUNT};
+use crate::auth::{MAX_NAME_CHARS, MAX_TAG_COUNT, is_tag_name, is_tag_value};
 
 /// Tags of an object: names and values.
 pub type Tags = BTreeMap<String, String>;
+
+/// Changes of tags; `null` removes one.
+pub(super) type TagChanges = BTreeMap<String, Option<String>>;
 
 /// The kind of source that rules an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -60,18 +63,31 @@ pub(super) fn check_text(param: &str, text: &str, most: usize, mistakes: &mut Ve
     }
 }
 
+/// Checks a limit of an object of some kind.
+pub(super) fn check_limit((param, kind): (&str, &str), limit: Option<u32>, mistakes: &mut Vec<Mistake>) {
+    if limit == Some(0) {
+        mistakes.push(Mistake::new(param, format!("is 0; to stop the {kind}, disable it")));
+    }
+}
+
 /// Checks tags.
 pub(super) fn check_tags(tags: &Tags, mistakes: &mut Vec<Mistake>) {
     if tags.len() > MAX_TAG_COUNT {
         mistakes.push(Mistake::new("tags", format!("there are more than {MAX_TAG_COUNT}")));
     }
-    for (name, value) in tags {
-        let param = format!("tags.{name}");
-        if name.is_empty() {
-            mistakes.push(Mistake::new(param, "the name is empty"));
-        } else {
-            check_name(&param, name, mistakes);
-            check_name(&param, value, mistakes);
+    let changes = tags.iter().map(|(name, value)| (name.clone(), Some(value.clone()))).collect();
+    check_tag_changes(Some(&changes), mistakes);
+}
+
+/// Checks changes of tags. A value that is absent removes its tag.
+pub(super) fn check_tag_changes(changes: Option<&TagChanges>, mistakes: &mut Vec<Mistake>) {
+    for (name, value) in changes.into_iter().flatten() {
+        let mut wrong = |why: &str| mistakes.push(Mistake::new(format!("tags.{name}"), why));
+        if !is_tag_name(name) {
+            wrong("the name is not of 1 to 32 characters a-z, 0-9, '_', '.' and '-'");
+        }
+        if value.as_ref().is_some_and(|value| !is_tag_value(value)) {
+            wrong("the value is not of 1 to 64 letters, digits and characters of _.:@/-");
         }
     }
 }

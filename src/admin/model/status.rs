@@ -3,8 +3,6 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::route::Circuit;
-
 use super::Moment;
 
 /// A running gateway.
@@ -59,26 +57,4 @@ pub enum ConditionStatus {
     False,
     /// Nobody knows.
     Unknown,
-}
-
-/// A model that the gateway serves.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct Model {
-    /// `model`.
-    pub object: String,
-    /// The id; one that ends with `*` stands for all models with that prefix.
-    pub id: String,
-    /// The places at which it is served, in the order of preference.
-    pub targets: Vec<ModelTarget>,
-}
-
-/// A model at a provider.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct ModelTarget {
-    /// The id, `MODEL@PROVIDER`.
-    pub id: String,
-    /// The provider.
-    pub provider: String,
-    /// The state.
-    pub state: Circuit,
 }

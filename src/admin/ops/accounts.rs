@@ -7,7 +7,7 @@ use crate::admin::model::{Account, AccountPatch, List, Moment, NewAccount, Usd, 
 use crate::admin::records;
 use crate::admin::records::accounts::AccountRecord;
 use crate::admin::records::declaration::Ownership;
-use crate::auth::{BudgetOwner, Status};
+use crate::auth::{AccountLimits, BudgetOwner, RateLimits, Status};
 use crate::meter::Wallet;
 use crate::money::Amount;
 
@@ -56,6 +56,11 @@ impl Operations {
                 name: new.name.clone(),
                 status: Status::Active,
                 low_balance: new.low_balance_usd.map(|Usd(amount)| amount),
+                limits: AccountLimits {
+                    models: new.models.clone(),
+                    rate: RateLimits { rpm: new.rpm, tpm: new.tpm },
+                    max_concurrent: new.max_concurrent,
+                },
                 tags: new.tags.clone(),
                 origin: intent.actor.origin(),
                 owner: Ownership::default(),
@@ -89,20 +94,7 @@ impl Operations {
             checked(patch)?;
             let before = known(transaction, id)?;
             intent.expect("account", &etag(before.revision))?;
-            let mut after = before.clone();
-            if let Some(status) = patch.status {
-                after.status = status;
-                after.owner = after.owner.after_status();
-            }
-            if let Some(name) = &patch.name {
-                after.name.clone_from(name);
-            }
-            if let Some(amount) = patch.low_balance_usd {
-                after.low_balance = amount.map(|Usd(amount)| amount);
-            }
-            if let Some(tags) = &patch.tags {
-                merge(&mut after.tags, tags.as_ref());
-            }
+            let after = patched(before.clone(), patch);
             let owner = before.owner.clone();
             let earlier = object(transaction, before)?;
             if let Some(new) = &patch.budgets {
@@ -161,6 +153,31 @@ impl Operations {
     }
 }
 
+/// Applies a change, except for the budgets.
+fn patched(mut account: AccountRecord, patch: &AccountPatch) -> AccountRecord {
+    if let Some(status) = patch.status {
+        account.status = status;
+        account.owner = account.owner.after_status();
+    }
+    if let Some(name) = &patch.name {
+        account.name.clone_from(name);
+    }
+    if let Some(amount) = patch.low_balance_usd {
+        account.low_balance = amount.map(|Usd(amount)| amount);
+    }
+    let limits = &mut account.limits;
+    if let Some(models) = &patch.models {
+        limits.models.clone_from(models);
+    }
+    limits.rate.rpm = patch.rpm.unwrap_or(limits.rate.rpm);
+    limits.rate.tpm = patch.tpm.unwrap_or(limits.rate.tpm);
+    limits.max_concurrent = patch.max_concurrent.unwrap_or(limits.max_concurrent);
+    if let Some(tags) = &patch.tags {
+        merge(&mut account.tags, tags.as_ref());
+    }
+    account
+}
+
 /// Makes an account by its id.
 pub(super) fn ensure_default(operations: &mut Operations, actor: &Actor, id: &str) -> OperationResult<()> {
     let new = NewAccount { id: id.to_owned(), ..NewAccount::default() };
@@ -188,6 +205,10 @@ pub(super) fn object(connection: &Connection, account: AccountRecord) -> Operati
         name: account.name,
         status: account.status,
         low_balance_usd: account.low_balance.map(Usd),
+        models: account.limits.models,
+        rpm: account.limits.rate.rpm,
+        tpm: account.limits.rate.tpm,
+        max_concurrent: account.limits.max_concurrent,
         tags: account.tags,
         origin: account.origin,
         created_at: Moment(account.created),

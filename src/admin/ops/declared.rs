@@ -11,7 +11,7 @@ use crate::admin::records::accounts::AccountRecord;
 use crate::admin::records::declaration::{Declaration, DeclaredTable, Ownership};
 use crate::admin::records::keys::KeyRecord;
 use crate::admin::records::{self, declaration};
-use crate::auth::{BudgetOwner, RateLimits, Rights, Status};
+use crate::auth::{AccountLimits, BudgetOwner, ContentLogging, RateLimits, Rights, Status};
 use crate::config::{Declarations, DeclaredAccount, DeclaredKey, Problem};
 use crate::{meter, store};
 
@@ -119,10 +119,19 @@ impl<'a> Run<'a> {
         rule(&mut after.name, declared.name.as_ref(), freed("name"), String::new());
         rule(&mut after.low_balance, declared.low_balance.as_ref(), freed("low_balance_usd"), None);
         rule(&mut after.tags, declared.tags.as_ref(), freed("tags"), Default::default());
+        let limits = &mut after.limits;
+        rule(&mut limits.models, declared.models.clone().map(Some).as_ref(), freed("models"), None);
+        rule(&mut limits.rate.rpm, declared.rpm.as_ref(), freed("rpm"), None);
+        rule(&mut limits.rate.tpm, declared.tpm.as_ref(), freed("tpm"), None);
+        let most = declared.max_concurrent.as_ref();
+        rule(&mut limits.max_concurrent, most, freed("max_concurrent"), None);
         let frees_budgets = freed("budgets");
         after.status = resumed(before.status, &before.owner);
         if is_new {
             records::accounts::insert(self.transaction, &after)?;
+        } else if before.deleted.is_some() {
+            // An account has its budgets only if it is there.
+            records::accounts::update(self.transaction, &after)?;
         }
         let planned = accounts::object(self.transaction, after.clone())?;
         self.write_account(&before, &after, (earlier.as_ref(), &planned))?;
@@ -152,6 +161,7 @@ impl<'a> Run<'a> {
             name: String::new(),
             status: Status::Active,
             low_balance: None,
+            limits: AccountLimits::default(),
             tags: Default::default(),
             origin: Origin::Config,
             owner: Ownership::default(),
@@ -241,6 +251,9 @@ impl<'a> Run<'a> {
         apply(&mut after, declared, &before.owner, self.key_defaults);
         if is_new {
             records::keys::insert(self.transaction, &after)?;
+        } else if before.deleted.is_some() {
+            // Only a key that is there has budgets.
+            records::keys::update(self.transaction, &after)?;
         }
         let planned = keys::object(self.transaction, &after, self.now)?;
         let is_same = Changed::new(id, None, (earlier.as_ref(), Some(&planned)), ()).is_empty();
@@ -275,6 +288,7 @@ impl<'a> Run<'a> {
             created: self.now,
             created_by: self.actor.name.clone(),
             watch: false,
+            content_log: ContentLogging::On,
             expires: None,
             deleted: None,
             revision: 0,
@@ -397,6 +411,12 @@ fn apply(key: &mut KeyRecord, declared: &DeclaredKey, before: &Ownership, defaul
     rule(&mut rights.rate.rpm, declared.rpm.as_ref(), freed("rpm"), defaults.rpm);
     rule(&mut rights.rate.tpm, declared.tpm.as_ref(), freed("tpm"), defaults.tpm);
     rule(&mut rights.strict, declared.strict.as_ref(), freed("strict"), false);
+    let (most, from) = (declared.max_concurrent.as_ref(), declared.allow_ips.clone().map(Some));
+    rule(&mut rights.max_concurrent, most, freed("max_concurrent"), None);
+    rule(&mut rights.allow_ips, from.as_ref(), freed("allow_ips"), None);
+    rule(&mut key.watch, declared.watch.as_ref(), freed("watch"), false);
+    let content = declared.content_log.as_ref();
+    rule(&mut key.content_log, content, freed("content_log"), ContentLogging::On);
 }
 
 /// Sets a member to its declared value, or to its default if it was declared before.

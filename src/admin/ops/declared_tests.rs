@@ -6,7 +6,7 @@ use crate::admin::error::{Code, OperationError};
 use crate::admin::model::{
     AccountPatch, AuditRow, KeyPatch, NewAccount, NewBudgets, NewKey, Origin, Rotation, Usd,
 };
-use crate::auth::{BudgetOwner, KeyTable, RateLimits, Secret, Status};
+use crate::auth::{BudgetOwner, ContentLogging, KeyTable, RateLimits, Secret, Status};
 use crate::config::{Config, Declarations, Problem};
 
 use super::{Actor, AuditFilter, DeclaredObjects, Intent, Operations, Page};
@@ -42,9 +42,10 @@ impl Store {
         assert_eq!(self.declare(text, secrets), []);
     }
 
-    /// The rows of the audit log, oldest first.
+    /// The rows of the audit log, oldest first, behind that of the store itself.
     fn audit(&self) -> Vec<AuditRow> {
         let mut rows = self.operations.audit(&AuditFilter::default(), &Page::all()).unwrap().data;
+        rows.retain(|row| row.action != "store.create");
         rows.reverse();
         rows
     }
@@ -178,6 +179,68 @@ fn what_the_file_declares_is_changed_there_and_the_rest_is_not() {
 }
 
 #[test]
+fn the_conditions_of_use_of_a_key_can_be_declared() {
+    let (mut store, ci) = (Store::new(), Secret::generate());
+    let secrets: &[(&str, &Secret)] = &[("CI", &ci)];
+    let conditions = ", max_concurrent: 2, allow_ips: [10.0.0.0/8, \"::1\"], watch: true, content_log: off";
+    let text = |conditions: &str| format!("keys: [{{name: ci, secret: \"env:CI\"{conditions}}}]");
+    store.follow(&text(conditions), secrets);
+    let has = |store: &Store| {
+        let key = store.operations.key("key_ci").unwrap();
+        (key.max_concurrent, key.allow_ips.map(|list| list.to_string()), key.watch, key.content_log)
+    };
+    assert_eq!(has(&store), (Some(2), Some("10.0.0.0/8+::1".to_owned()), true, ContentLogging::Off));
+    for (patch, member) in [
+        (KeyPatch { max_concurrent: Some(None), ..KeyPatch::default() }, "max_concurrent"),
+        (KeyPatch { allow_ips: Some(None), ..KeyPatch::default() }, "allow_ips"),
+        (KeyPatch { watch: Some(false), ..KeyPatch::default() }, "watch"),
+        (KeyPatch { content_log: Some(ContentLogging::On), ..KeyPatch::default() }, "content_log"),
+    ] {
+        let (code, message) = refused(store.patch_key("key_ci", &patch));
+        assert_eq!(code, Code::ManagedByConfiguration);
+        assert!(message.starts_with(&format!("`{member}`")), "{message}");
+    }
+    store.follow(&text(", max_concurrent: unlimited"), secrets);
+    assert_eq!(
+        has(&store),
+        (None, None, false, ContentLogging::On),
+        "what is taken out of the file gets its default"
+    );
+
+    let wrong = |conditions: &str| {
+        let text = format!("providers: {{demo: {{}}}}\n{}", text(conditions));
+        Config::parse(&text, |_| Some(ci.expose().to_owned())).unwrap_err().to_string()
+    };
+    assert!(wrong(", allow_ips: []").contains("`allow_ips` is empty"));
+    assert!(wrong(", allow_ips: [10.1.2.3/8]").contains("`10.0.0.0/8`"));
+    assert!(wrong(", max_concurrent: 0").contains("at least 1"));
+    let many = vec!["10.0.0.1"; 101].join(", ");
+    assert!(wrong(&format!(", allow_ips: [{many}]")).contains("more than 100 addresses"));
+}
+
+#[test]
+fn the_limits_of_an_account_can_be_declared() {
+    let mut store = Store::new();
+    let text = |limits: &str| format!("accounts: [{{id: team{limits}}}]");
+    store.follow(&text(", models: [openai/*], rpm: 600, tpm: 9000, max_concurrent: 8"), &[]);
+    let has = |store: &Store| {
+        let account = store.operations.account("team").unwrap();
+        (account.models, account.rpm, account.tpm, account.max_concurrent)
+    };
+    let models = vec!["openai/*".to_owned()];
+    assert_eq!(has(&store), (Some(models), Some(600), Some(9_000), Some(8)));
+    let actor = store.operator.clone();
+    let patch = AccountPatch { tpm: Some(Some(1)), ..AccountPatch::default() };
+    let (code, _) = refused(store.operations.update_account(&Intent::of(&actor), "team", &patch));
+    assert_eq!(code, Code::ManagedByConfiguration);
+    store.follow(&text(", rpm: unlimited"), &[]);
+    assert_eq!(has(&store), (None, None, None, None), "what is taken out of the file gets its default");
+    store.operations.update_account(&Intent::of(&actor), "team", &patch).unwrap();
+    store.follow(&text(", rpm: 7"), &[]);
+    assert_eq!(has(&store), (None, Some(7), Some(1), None), "what the file does not name stays");
+}
+
+#[test]
 fn disabling_wins_until_somebody_enables_the_object() {
     let (mut store, ci) = (Store::new(), Secret::generate());
     let secrets: &[(&str, &Secret)] = &[("CI", &ci)];
@@ -231,8 +294,10 @@ fn what_is_no_longer_declared_is_disabled_and_is_the_same_object_when_it_is_back
     store.follow("", &[]);
     let actor = store.operator.clone();
     store.operations.delete_key(&Intent::of(&actor), "key_ci").unwrap();
+    store.operations.delete_account(&Intent::of(&actor), "team").unwrap();
     store.follow(&text, secrets);
     assert!(store.admits(&ci));
+    assert_eq!(store.operations.account("team").unwrap().status, Status::Active);
 }
 
 #[test]

@@ -145,6 +145,7 @@ impl Operations {
                     allow_ips: new.allow_ips.clone(),
                 },
                 watch: new.watch,
+                content_log: new.content_log,
                 tags: new.tags.clone(),
                 notes: new.notes.clone(),
                 origin: actor.origin(),
@@ -315,6 +316,7 @@ fn apply(key: &mut KeyRecord, patch: &KeyPatch) {
     }
     key.rights.strict = patch.strict.unwrap_or(key.rights.strict);
     key.watch = patch.watch.unwrap_or(key.watch);
+    key.content_log = patch.content_log.unwrap_or(key.content_log);
     if let Some(tags) = &patch.tags {
         merge(&mut key.tags, tags.as_ref());
     }
@@ -370,6 +372,7 @@ pub(super) fn object(connection: &Connection, key: &KeyRecord, now: i64) -> Oper
         spent_this_month_usd: Usd(records::keys::spent_since(connection, &key.id, Period::Month.start(now))?),
         strict,
         watch: key.watch,
+        content_log: key.content_log,
         tags: key.tags.clone(),
         notes: key.notes.clone(),
         expires_at: key.expires.map(Moment),

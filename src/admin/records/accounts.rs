@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
 use crate::admin::model::{Origin, Tags};
-use crate::auth::Status;
+use crate::auth::{AccountLimits, RateLimits, Status};
 use crate::money::Amount;
 
 use super::declaration::Ownership;
@@ -18,6 +18,7 @@ pub(in crate::admin) struct AccountRecord {
     pub(in crate::admin) name: String,
     pub(in crate::admin) status: Status,
     pub(in crate::admin) low_balance: Option<Amount>,
+    pub(in crate::admin) limits: AccountLimits,
     pub(in crate::admin) tags: Tags,
     pub(in crate::admin) origin: Origin,
     pub(in crate::admin) owner: Ownership,
@@ -75,6 +76,7 @@ pub(in crate::admin) fn insert(connection: &Connection, account: &AccountRecord)
 pub(in crate::admin) fn update(connection: &Connection, account: &AccountRecord) -> rusqlite::Result<()> {
     let mut query = connection.prepare_cached(
         "UPDATE accounts SET name = :name, status = :status, low_balance = :low_balance, tags = :tags,
+            models = :models, rpm = :rpm, tpm = :tpm, max_concurrent = :max_concurrent,
             deleted = :deleted, declared_by = :declared_by, declared = :declared, revision = :revision WHERE id = :id",
     )?;
     query.execute(named_params! {
@@ -82,6 +84,10 @@ pub(in crate::admin) fn update(connection: &Connection, account: &AccountRecord)
         ":name": account.name,
         ":status": account.status.name(),
         ":low_balance": account.low_balance,
+        ":models": account.limits.models.as_ref().map(json),
+        ":rpm": account.limits.rate.rpm,
+        ":tpm": account.limits.rate.tpm,
+        ":max_concurrent": account.limits.max_concurrent,
         ":tags": json(&account.tags),
         ":deleted": account.deleted,
         ":declared_by": account.owner.instance,
@@ -99,6 +105,11 @@ fn record(row: &Row<'_>) -> rusqlite::Result<AccountRecord> {
         name: row.get("name")?,
         status: status(row)?,
         low_balance: row.get("low_balance")?,
+        limits: AccountLimits {
+            models: parsed(row, "models")?,
+            rate: RateLimits { rpm: row.get("rpm")?, tpm: row.get("tpm")? },
+            max_concurrent: row.get("max_concurrent")?,
+        },
         tags: parsed(row, "tags")?.unwrap_or_default(),
         origin: Origin::named(&origin),
         owner: Ownership::read(row)?,

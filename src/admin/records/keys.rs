@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
 use crate::admin::model::{Moment, Origin, SecretView, Tags};
-use crate::auth::{Digest, RateLimits, Rights, Secret, Status};
+use crate::auth::{ContentLogging, Digest, RateLimits, Rights, Secret, Status};
 use crate::money::Amount;
 
 use super::declaration::Ownership;
@@ -26,6 +26,7 @@ pub(in crate::admin) struct KeyRecord {
     pub(in crate::admin) created: i64,
     pub(in crate::admin) created_by: String,
     pub(in crate::admin) watch: bool,
+    pub(in crate::admin) content_log: ContentLogging,
     pub(in crate::admin) expires: Option<i64>,
     pub(in crate::admin) deleted: Option<i64>,
     pub(in crate::admin) revision: i64,
@@ -119,7 +120,7 @@ pub(in crate::admin) fn update(connection: &Connection, key: &KeyRecord) -> rusq
     let mut query = connection.prepare_cached(
         "UPDATE keys SET account = :account, name = :name, status = :status, models = :models, aliases = :aliases,
             rpm = :rpm, tpm = :tpm, max_concurrent = :max_concurrent, allow_ips = :allow_ips,
-            strict = :strict, watch = :watch, tags = :tags, notes = :notes,
+            strict = :strict, watch = :watch, content_log = :content_log, tags = :tags, notes = :notes,
             expires = :expires, deleted = :deleted, declared_by = :declared_by, declared = :declared,
             revision = :revision WHERE id = :id",
     )?;
@@ -136,6 +137,7 @@ pub(in crate::admin) fn update(connection: &Connection, key: &KeyRecord) -> rusq
         ":allow_ips": key.rights.allow_ips.as_ref().map(json),
         ":strict": key.rights.strict,
         ":watch": key.watch,
+        ":content_log": key.content_log == ContentLogging::On,
         ":tags": json(&key.tags),
         ":notes": key.notes,
         ":expires": key.expires,
@@ -258,6 +260,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<KeyRecord> {
             allow_ips: parsed(row, "allow_ips")?,
         },
         watch: row.get("watch")?,
+        content_log: ContentLogging::of_stored(row.get("content_log")?),
         tags: parsed(row, "tags")?.unwrap_or_default(),
         notes: row.get("notes")?,
         origin: Origin::named(&origin),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::auth::Grant;
 use crate::failure::Result;
-use crate::limit::{CallSlot, EntryRefusal, Load, Shed, Weight};
+use crate::limit::{CallSlot, EntryRefusal, LimitOwner, Load, Shed, Weight};
 use crate::observe::LimitRefusal;
 
 /// The place of a call among all calls, once it is let in, or the reason for which it was not.
@@ -12,8 +12,8 @@ use crate::observe::LimitRefusal;
 pub(in crate::edge) struct Admission {
     slot: Option<CallSlot>,
     shed: Option<Shed>,
-    /// Whether the key had too many calls.
-    key_is_full: bool,
+    /// The limit of its key or account by which the call was refused.
+    limit: Option<LimitRefusal>,
 }
 
 impl Admission {
@@ -25,7 +25,10 @@ impl Admission {
         let slot = load.enter(grant, most).map_err(|refusal| {
             match refusal {
                 EntryRefusal::Shed(shed) => self.shed = Some(shed),
-                EntryRefusal::KeyIsFull(_) => self.key_is_full = true,
+                EntryRefusal::KeyIsFull(_) => self.limit = Some(LimitRefusal::Concurrent(LimitOwner::Key)),
+                EntryRefusal::AccountIsFull(_) => {
+                    self.limit = Some(LimitRefusal::Concurrent(LimitOwner::Account));
+                }
             }
             refusal.failure()
         });
@@ -67,9 +70,9 @@ impl Admission {
         }
     }
 
-    /// The limit of its key by which the call was refused.
+    /// The limit of its key or account by which the call was refused.
     pub(in crate::edge) fn refused_by(&self) -> Option<LimitRefusal> {
-        self.key_is_full.then_some(LimitRefusal::Concurrent)
+        self.limit
     }
 
     /// The reason for which the call was refused by load shedding.

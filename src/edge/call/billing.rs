@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::auth::Grant;
+use crate::auth::{Grant, Tags};
 use crate::edge::call::attempts::Attempts;
 use crate::edge::call::estimate::{CostEstimate, OVERHEAD, Payment};
 use crate::edge::call::money_refusal;
@@ -23,12 +23,14 @@ pub(in crate::edge) struct Quotas {
 /// The tokens and the money that are set aside for a call, until it is known what it has cost.
 #[derive(Debug, Default)]
 pub(in crate::edge) struct Billing {
-    /// The call's place in the limits of its key.
+    /// The call's place in the limits of its key and its account.
     ticket: Option<Ticket>,
     /// The state of the key's limits.
     standing: RateLimitStatus,
     /// The limit of its key or account by which the call was refused.
     limit: Option<LimitRefusal>,
+    /// The tags by which the call is counted.
+    pub(in crate::edge) tags: Tags,
     bill: Option<Bill>,
 }
 
@@ -54,10 +56,10 @@ impl CostEstimate {
         if let Some(ticket) = &mut billing.ticket {
             let reserved = ticket.reserve(prompt + output_least.min(MOST_RESERVED));
             billing.standing = ticket.status();
-            if reserved.is_err() {
-                billing.limit = Some(LimitRefusal::Tokens);
-            }
-            reserved?;
+            reserved.map_err(|exceeded| {
+                billing.limit = Some(LimitRefusal::Tokens(exceeded.owner));
+                exceeded.failure
+            })?;
         }
         let bill = match self.payment {
             Payment::Held { .. } => {
@@ -104,10 +106,10 @@ fn or_free(prices: Option<Arc<Prices>>) -> Arc<Prices> {
 }
 
 impl Billing {
-    /// Counts the request against its key's rate limit.
+    /// Counts the request against the rate limits of its key and its account.
     ///
     /// # Errors
-    /// Returns 429 when the key has made too many.
+    /// Returns 429 when one of them has made too many.
     pub(in crate::edge) fn enter(&mut self, limiter: &Limiter, grant: &Grant) -> Result<()> {
         match limiter.admit(grant) {
             Ok(ticket) => {
@@ -115,10 +117,10 @@ impl Billing {
                 self.ticket = Some(ticket);
                 Ok(())
             }
-            Err((failure, standing)) => {
+            Err((exceeded, standing)) => {
                 self.standing = standing;
-                self.limit = Some(LimitRefusal::Requests);
-                Err(failure)
+                self.limit = Some(LimitRefusal::Requests(exceeded.owner));
+                Err(exceeded.failure)
             }
         }
     }
@@ -227,7 +229,7 @@ impl Billing {
     fn close(&mut self, catalog: &Catalog, attempts: &Attempts, close: impl FnOnce(&mut Bill)) {
         let Some(bill) = &mut self.bill else { return };
         price_others(bill, catalog, attempts);
-        bill.answered_by(served_by(attempts));
+        bill.answered_by(ServedBy { tags: self.tags.clone(), ..served_by(attempts) });
         close(bill);
         // The reservation stays for a bill that is not closed.
         if let (Some(charge), Some(ticket)) = (bill.charge(), &mut self.ticket) {
@@ -243,7 +245,7 @@ fn served_by(attempts: &Attempts) -> ServedBy {
     let found = &call.found;
     let is_known = attempts.answer.usage.is_some() || *found.id == *found.entry.id;
     let model = if is_known { Arc::clone(&found.id) } else { found.entry.id.as_str().into() };
-    ServedBy { model, provider: Arc::clone(&call.provider().name) }
+    ServedBy { model, provider: Arc::clone(&call.provider().name), tags: None }
 }
 
 /// Tells the bill the prices of other models, if one has answered or was called within the call.

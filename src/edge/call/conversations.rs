@@ -39,6 +39,13 @@ pub(in crate::edge) struct Conversation {
     session: Option<KeyHash>,
 }
 
+impl Answerer {
+    /// Whether it serves the model.
+    pub(in crate::edge) fn serves(&self, found: &ResolvedModel) -> bool {
+        found.entry.targets.iter().any(|target| target.provider.name == self.provider)
+    }
+}
+
 impl Default for Conversations {
     fn default() -> Self {
         Self(Mutex::new(RecentMap::new(MAX_CONVERSATIONS, MAX_AGE)))
@@ -89,7 +96,7 @@ impl Conversation {
         let (known, now) = (self.all.known(), Instant::now());
         let of_session = || known.get(self.session.as_ref()?, now);
         let answerer = known.get(&self.id, now).or_else(of_session).cloned()?;
-        found.entry.targets.iter().any(|target| target.provider.name == answerer.provider).then_some(answerer)
+        answerer.serves(found).then_some(answerer)
     }
 
     /// Notes that a provider answers.
@@ -103,12 +110,8 @@ impl Conversation {
 
 /// Whether several providers or credentials serve the model, and one of them accepts thinking only if it is its own.
 fn is_bound(found: &ResolvedModel) -> bool {
-    let targets = &found.entry.targets;
-    let Some((first, rest)) = targets.split_first() else { return false };
-    let is_choice = rest.iter().any(|target| target.provider.name != first.provider.name)
-        || targets.iter().any(|target| target.credentials.is_some());
-    is_choice
-        && targets.iter().any(|target| {
+    found.is_answered_by_several()
+        && found.entry.targets.iter().any(|target| {
             let model = found.upstream_model(target);
             let caps = || Caps::of(ProtocolId::Messages, model, &target.provider.profile);
             target.speaks(ProtocolId::Messages) && caps().with(&found.entry.caps, None).preserved_thinking

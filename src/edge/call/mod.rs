@@ -21,6 +21,8 @@ pub(in crate::edge) mod request_info;
 pub(in crate::edge) mod retry_budget;
 pub(in crate::edge) mod shutdown;
 pub(in crate::edge) mod snapshot;
+pub(in crate::edge) mod stored_answers;
+pub(in crate::edge) mod tags;
 pub(in crate::edge) mod target;
 pub(in crate::edge) mod tenants;
 pub(in crate::edge) mod tries;

@@ -10,8 +10,15 @@ pub(in crate::edge) fn refusing_limit(refusal: HoldRefusal) -> Option<LimitRefus
     match refusal {
         HoldRefusal::NoWallet => Some(LimitRefusal::NoWallet),
         HoldRefusal::Exceeded(Shortage { limit: MoneyLimit::Wallet, .. }) => Some(LimitRefusal::Balance),
-        HoldRefusal::Exceeded(_) => Some(LimitRefusal::Budget),
-        HoldRefusal::InFlight(_) => Some(LimitRefusal::InFlight),
+        HoldRefusal::Exceeded(Shortage { limit: MoneyLimit::Budget(owner, period, _), .. }) => {
+            Some(LimitRefusal::Budget(owner, period))
+        }
+        HoldRefusal::InFlight(Shortage { limit: MoneyLimit::Wallet, .. }) => {
+            Some(LimitRefusal::BalanceInFlight)
+        }
+        HoldRefusal::InFlight(Shortage { limit: MoneyLimit::Budget(owner, period, _), .. }) => {
+            Some(LimitRefusal::BudgetInFlight(owner, period))
+        }
         HoldRefusal::Store => None,
     }
 }
@@ -110,6 +117,16 @@ mod tests {
             needs: "0.03".parse().unwrap(),
             output,
         };
+        for (refusal, label, limit) in [
+            (HoldRefusal::NoWallet, "no_wallet", "account.wallet"),
+            (HoldRefusal::Exceeded(short(MoneyLimit::Wallet, "0", None)), "balance", "account.wallet"),
+            (HoldRefusal::Exceeded(short(monthly, "0", None)), "budget", "key.budget.month"),
+            (HoldRefusal::InFlight(short(daily, "0", None)), "in_flight", "account.budget.day"),
+            (HoldRefusal::InFlight(short(MoneyLimit::Wallet, "0", None)), "in_flight", "account.wallet"),
+        ] {
+            let refused = refusing_limit(refusal).unwrap();
+            assert_eq!((refused.as_str(), refused.limit()), (label, limit));
+        }
         let cases = [
             (
                 HoldRefusal::NoWallet,

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::canon::Form;
+use crate::edge::call::request_info::GuardVerdict;
 use crate::failure::Failure;
 
 /// The answer to a client, as far as it has got it.
@@ -18,6 +19,10 @@ pub(in crate::edge) struct Outcome {
     /// The time from the start of the request to the first byte of its answer.
     pub(in crate::edge) first_byte: Option<Duration>,
     pub(in crate::edge) client_gone: bool,
+    /// The verdicts of guards about the answer.
+    pub(in crate::edge) guards: Vec<GuardVerdict>,
+    /// The beginning of the answer's stream, which guards see after its end; absent: none does.
+    pub(in crate::edge) watched: Option<Vec<u8>>,
 }
 
 impl Outcome {
@@ -28,8 +33,35 @@ impl Outcome {
         self.opened = Some(Instant::now());
     }
 
+    /// Keeps a part of the answer's stream for the guards that see it.
+    pub(in crate::edge) fn watch(&mut self, part: &[u8]) {
+        if let Some(watched) = &mut self.watched {
+            let room = MAX_WATCHED_BYTES.saturating_sub(watched.len());
+            watched.extend_from_slice(part.get(..room).unwrap_or(part));
+        }
+    }
+
     /// Notes that the first byte of the answer goes out now, to a request that has come at `started`.
     pub(in crate::edge) fn note_first_byte(&mut self, started: Instant) {
         self.first_byte.get_or_insert_with(|| started.elapsed());
+    }
+}
+
+/// Bytes of a stream that guards see: its beginning. A chosen value: nearly all answers are shorter, and as much may wait
+/// uncounted of a large event.
+const MAX_WATCHED_BYTES: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_beginning_of_a_stream_is_kept_for_guards() {
+        let mut outcome = Outcome::default();
+        outcome.watch(b"nobody asks");
+        assert_eq!(outcome.watched, None);
+        outcome.watched = Some(Vec::new());
+        (0..3).for_each(|_| outcome.watch(&vec![b'x'; MAX_WATCHED_BYTES / 2 + 1]));
+        assert_eq!(outcome.watched.map(|watched| watched.len()), Some(MAX_WATCHED_BYTES));
     }
 }

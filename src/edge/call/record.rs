@@ -21,6 +21,8 @@ use crate::route::is_model_name;
 pub(in crate::edge) struct ConnectionInfo<'c> {
     pub(in crate::edge) client: Option<IpAddr>,
     pub(in crate::edge) listener: Option<&'c str>,
+    /// The name in the client's certificate.
+    pub(in crate::edge) certificate: Option<&'c str>,
 }
 
 impl CallContext {
@@ -110,11 +112,12 @@ impl CallContext {
             request_id: &self.request.id,
             client: connection.client,
             listener: connection.listener,
+            client_cert: connection.certificate.map(cut),
             account: self.request.grant.as_ref().map(|key| key.account.as_str()),
             key_hint: self.request.key_hint.as_deref(),
             path: self.unknown_path(request),
             limit: self.limit_refusal().map(LimitRefusal::limit),
-            guard: self.request.guards.iter().map(GuardVerdict::line).collect(),
+            guard: self.request.guards.iter().chain(&self.outcome.guards).map(GuardVerdict::line).collect(),
             tries: self.attempts.tries(),
             key: self.request.grant.as_ref().map(|key| key.id.as_str()),
             secret: self.request.secret_in_rotation(),
@@ -146,6 +149,8 @@ impl CallContext {
             cached_tokens: usage.map(|usage| usage.cache_read),
             finish_reason: self.attempts.answer.said.finish.first().map(String::as_str),
             cost_nano: self.billing.cost(),
+            tags: self.request.tags.list.as_deref(),
+            user: self.request.tags.user.as_deref(),
         }
     }
 }

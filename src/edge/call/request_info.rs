@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use http::HeaderValue;
 use jiff::Timestamp;
 
-use crate::auth::Grant;
+use crate::auth::{ContentLogging, Grant};
 use crate::canon::Sealer;
 use crate::edge::call::endpoint::{self, Endpoint};
 use crate::edge::call::gemini_path::GeminiAddress;
 use crate::edge::call::snapshot::Snapshot;
+use crate::edge::call::tags::CallTags;
 use crate::observe::{CallContent, ContentFacts, ContentLog, GuardAction, GuardLine, millis};
 use crate::protocol::ProtocolId;
 use crate::route::{Caller, ModelEntry};
@@ -38,6 +39,7 @@ pub(in crate::edge) struct RequestInfo {
     /// Whether the client prefers a refusal to a loss.
     pub(in crate::edge) strict: bool,
     pub(in crate::edge) grant: Option<Grant>,
+    pub(in crate::edge) tags: CallTags,
     /// The last characters of a credential that was refused, if it has the form of a key.
     pub(in crate::edge) key_hint: Option<String>,
     pub(in crate::edge) requested_model: Option<String>,
@@ -88,6 +90,7 @@ impl RequestInfo {
             address: None,
             strict: false,
             grant: None,
+            tags: CallTags::default(),
             key_hint: None,
             requested_model: None,
             bytes_in: 0,
@@ -98,7 +101,9 @@ impl RequestInfo {
 
     /// Begins to keep the content of the call, if calls like this are written.
     pub(in crate::edge) fn note_content(&mut self, body: &[u8]) {
-        if let (Some(rules), Some(grant)) = (&self.snapshot.content_log, &self.grant) {
+        if let (Some(rules), Some(grant)) = (&self.snapshot.content_log, &self.grant)
+            && grant.content_log == ContentLogging::On
+        {
             self.content = rules.begin(&grant.account, &grant.id, body);
         }
     }

@@ -6,14 +6,15 @@ use std::sync::{Arc, OnceLock};
 use foldhash::fast::RandomState;
 
 use crate::auth::{AddressList, OperatorToken, RateLimits};
-use crate::config::{BillingMode, Config, Cors, Limits};
+use crate::config::{BillingMode, Config, Cors, Limits, TagRules};
 use crate::edge::call::call_guard::Drains;
 use crate::edge::call::retry_budget::RetryBudget;
 use crate::edge::call::shutdown::Shutdown;
 use crate::edge::call::tenants::Tenants;
 use crate::edge::upstream::Upstream;
 use crate::edge::upstream::guard_service::GuardService;
-use crate::observe::{ContentRules, Metrics, MetricsSettings, TargetMetrics};
+use crate::meter::UsageRetention;
+use crate::observe::{ContentRules, EndUserDetail, Metrics, MetricsSettings, TargetMetrics};
 use crate::provider::Provider;
 use crate::route::{Catalog, ModelEntry};
 use crate::translate::OwnKeys;
@@ -34,6 +35,12 @@ pub(in crate::edge) struct Snapshot {
     pub(in crate::edge) tenants: Arc<Tenants>,
     /// The operators' credentials of the configuration file.
     pub(in crate::edge) operators: Arc<[OperatorToken]>,
+    /// The time for which usage is kept.
+    pub(in crate::edge) retention: UsageRetention,
+    /// The rules for tags of calls.
+    pub(in crate::edge) tags: TagRules,
+    /// The form of end users in access lines.
+    pub(in crate::edge) user: EndUserDetail,
     /// The rate limits of new keys.
     pub(in crate::edge) key_defaults: RateLimits,
     /// The days for which the audit log is kept.
@@ -77,6 +84,9 @@ impl Snapshot {
             keys: Arc::new(secrets.collect()),
             tenants: Arc::clone(tenants),
             operators: config.admin.iter().flat_map(|admin| admin.tokens.iter().cloned()).collect(),
+            retention: config.usage,
+            tags: config.tags.clone(),
+            user: config.access_log.user,
             key_defaults: config.key_defaults,
             audit_days: config.audit.keep.0,
             content_log: config.content_log.clone(),

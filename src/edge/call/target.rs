@@ -17,6 +17,7 @@ use crate::protocol::{Head, ProtocolId};
 use crate::provider::Provider;
 use crate::route::{Credentials, ResolvedModel, TargetChoice, TargetHealth};
 use crate::translate::OwnKeys;
+use crate::translate::id_recorder::IdRecorder;
 use crate::translate::owners::Claims;
 use crate::translate::relay;
 
@@ -57,6 +58,8 @@ pub(in crate::edge) struct Call {
     pub(in crate::edge) rejections: Rejections,
     /// The recorder of the containers that the answer names.
     pub(in crate::edge) claims: Option<Claims>,
+    /// The recorder of the answer's id, if it matters who keeps the answer.
+    pub(in crate::edge) id_recorder: Option<IdRecorder>,
     /// The conversation that the call belongs to, if it matters who answers.
     pub(in crate::edge) conversation: Option<Conversation>,
     /// The state of the translation; absent if client and provider speak the same protocol.
@@ -160,6 +163,7 @@ impl Call {
             dropped: None,
             rejections: Rejections::default(),
             claims: None,
+            id_recorder: None,
             conversation: None,
             bridged: None,
             choice,
@@ -225,9 +229,13 @@ impl Call {
     pub(in crate::edge) fn note_answering(&self) {
         self.upstream.endpoints.note_served(self.protocol);
         if let Some(conversation) = &self.conversation {
-            let (provider, credential) = (Arc::clone(&self.provider().name), self.credential_name().cloned());
-            conversation.note(&Answerer { provider, credential });
+            conversation.note(&self.answerer());
         }
+    }
+
+    /// Returns the account at the provider that is asked.
+    pub(in crate::edge) fn answerer(&self) -> Answerer {
+        Answerer { provider: Arc::clone(&self.provider().name), credential: self.credential_name().cloned() }
     }
 
     /// Returns the facts of the attempt for a trace.
@@ -256,7 +264,7 @@ impl Call {
     pub(in crate::edge) fn reply(&self, model: &str) -> relay::Reply {
         let reply = relay::Reply::new(self.protocol.protocol(), model);
         let reply = reply.known_as(&self.upstream_model).with_habits(&self.provider().profile);
-        reply.hiding(&self.keys).claiming(self.claims.clone())
+        reply.hiding(&self.keys).claiming(self.claims.clone()).recording(self.id_recorder.clone())
     }
 
     /// Makes the relay of the provider's stream.

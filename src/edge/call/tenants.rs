@@ -10,6 +10,7 @@ use http::HeaderValue;
 use crate::auth::{Grant, NameKey, SharedSecret};
 use crate::canon::{SealKey, Sealer};
 use crate::edge::call::conversations::Conversations;
+use crate::edge::call::stored_answers::StoredAnswers;
 use crate::failure::{Failure, Kind};
 use crate::protocol::{Demand, Head, ProtocolId, Service};
 use crate::translate::owners::{Claims, Owners};
@@ -19,9 +20,13 @@ use crate::translate::owners::{Claims, Owners};
 pub(in crate::edge) struct Tenants {
     seal: SealKey,
     names: NameKey,
+    /// The key that turns end users into names.
+    pub(in crate::edge) users: NameKey,
     owners: Arc<Owners>,
     /// The providers that have answered conversations.
     pub(in crate::edge) conversations: Arc<Conversations>,
+    /// The providers that keep answers.
+    pub(in crate::edge) stored_answers: Arc<StoredAnswers>,
 }
 
 impl Tenants {
@@ -30,8 +35,10 @@ impl Tenants {
         Self {
             seal: SealKey::new(secret.key(CARRIERS)),
             names: secret.names(IDEMPOTENCY),
+            users: secret.names(END_USERS),
             owners: Arc::default(),
             conversations: Arc::default(),
+            stored_answers: Arc::default(),
         }
     }
 
@@ -82,6 +89,7 @@ impl Tenants {
 /// The purposes of keys. After a change of a purpose, everything made with the old key is worthless.
 const CARRIERS: &str = "carriers";
 const IDEMPOTENCY: &str = "idempotency";
+const END_USERS: &str = "end users";
 
 /// The most characters of an id in a message.
 const SHOWN: usize = 80;

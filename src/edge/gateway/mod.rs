@@ -12,8 +12,8 @@ mod rests;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -26,10 +26,9 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
-use crate::auth::{self, Grant, KeyTable, OperatorToken, RateLimits};
+use crate::auth::{self, Grant, KeyTable};
 use crate::canon::Form;
 use crate::config::{self, Config, ConfigStatus, Limits};
-use crate::console::{Console, Sources};
 use crate::edge::call::billing::Quotas;
 use crate::edge::call::context::CallContext;
 use crate::edge::call::endpoint::{self, Endpoint};
@@ -40,6 +39,7 @@ use crate::edge::call::refusal::Refusal;
 use crate::edge::call::request_info::RequestInfo;
 use crate::edge::call::shutdown::Shutdown;
 use crate::edge::call::snapshot::Snapshot;
+use crate::edge::call::tags::{BodyRules, CallTags};
 use crate::edge::call::target::Operation;
 use crate::edge::call::tenants::Tenants;
 use crate::edge::call::unknown_path;
@@ -64,13 +64,15 @@ use crate::edge::upstream::Upstream;
 use crate::edge::upstream::connection::Connector;
 use crate::edge::upstream::guard_service::GuardService;
 use crate::edge::upstream::transport::{hook_error, provider_failure};
+use crate::edge::wire::client_subject::ClientSubject;
 use crate::edge::wire::streams::{self, StreamPermits};
 use crate::failure::Result;
 use crate::limit::{Limiter, Load, Shed, Weight};
-use crate::meter::{self, Ledger};
-use crate::observe::{self, AccessLog, ContentLog, Metrics, RecentFailures, TargetState, Tracer};
+use crate::meter::{Ledger, UsageRetention};
+use crate::notify::Outbox;
+use crate::observe::{AccessLog, ContentLog, Metrics, RecentFailures, Tracer};
 use crate::protocol::ProtocolId;
-use crate::route::{Circuit, Condition, ModelList, ModelListPage, TargetSnapshot, percent_decoded};
+use crate::route::{ModelList, ModelListPage, percent_decoded};
 use crate::store;
 
 /// The gateway. It is cheap to clone, and can be mounted in any Pingora server.
@@ -99,6 +101,8 @@ struct Shared {
     /// The state of the configuration.
     config: ArcSwap<ConfigStatus>,
     draining: AtomicBool,
+    /// The events for webhooks.
+    outbox: Arc<Outbox>,
     facts: Mutex<ProcessFacts>,
     /// The books that clients read their budgets from.
     books: SharedBooks,
@@ -123,12 +127,19 @@ impl Gateway {
         let ledger = Ledger::open(&config.data).map_err(|e| failed("data", &e))?;
         let metrics = Arc::new(Metrics::new().map_err(|e| failed("metrics", &e))?);
         ledger.watch_commits(metrics.ledger.commits());
+        let content = ContentLog::default();
+        content.reopen(config.content_log.as_deref()).map_err(|e| failed("content_log", &e))?;
+        let access = AccessLog::open(&config.access_log).map_err(|e| failed("access_log", &e))?;
+        let tracer = Tracer::from_env().map_err(|e| failed("OTEL_*", &e))?;
+        let books = SharedBooks::open(&config.data).map_err(|e| failed("data", &e))?;
+        // A gateway that cannot start leaves the keys of others alone.
         let declared = DeclaredStore::open(config)?;
         let key_table = KeyTable::open(&config.data).map_err(|e| failed("data", &e))?;
         ledger.write_uses(key_table.uses());
+        let outbox: Arc<Outbox> = Arc::default();
+        outbox.set(config.webhooks.clone());
+        ledger.write_events(&outbox);
         let tenants = Arc::new(Tenants::new(key_table.shared_secret()));
-        let content = ContentLog::default();
-        content.reopen(config.content_log.as_deref()).map_err(|e| failed("content_log", &e))?;
         Ok(Self(Arc::new(Shared {
             snapshot: ArcSwap::from_pointee(Snapshot::new(config, &metrics, &tenants, None)),
             key_table,
@@ -140,17 +151,18 @@ impl Gateway {
             listeners: ListenerNames::of(&config.listeners),
             config: ArcSwap::default(),
             draining: AtomicBool::new(false),
+            outbox,
             facts: Mutex::default(),
-            books: SharedBooks::open(&config.data).map_err(|e| failed("data", &e))?,
+            books,
             rests: RestOrders::default(),
             path_advice: PathAdvice::default(),
             quotas: Quotas { limiter: Limiter::new(), ledger },
             metrics,
-            tracer: Tracer::from_env().map_err(|e| failed("OTEL_*", &e))?,
+            tracer,
             connector: Connector::new(),
             recent: RecentFailures::default(),
             content,
-            access: AccessLog::open(&config.access_log).map_err(|e| failed("access_log", &e))?,
+            access,
         })))
     }
 
@@ -171,61 +183,19 @@ impl Gateway {
         let next = Snapshot::new(config, &self.0.metrics, &earlier.tenants, Some(&earlier));
         self.0.rests.apply(&next.catalog);
         self.0.snapshot.store(Arc::new(next));
+        self.0.outbox.set(config.webhooks.clone());
         self.0.metrics.reloads.inc();
         Ok(())
     }
 
-    /// Ends the rests of all credentials, because their operator may have acted.
-    pub(in crate::edge) fn wake_credentials(&self) {
-        self.0.snapshot.load().catalog.wake_credentials();
+    /// Returns the time for which usage is kept.
+    pub(in crate::edge) fn retention(&self) -> UsageRetention {
+        self.0.snapshot.load().retention
     }
 
-    /// Opens the access log again if its file was renamed.
-    pub(in crate::edge) fn reopen_log(&self) {
-        match self.0.access.reopen_renamed() {
-            Ok(true) => log::info!("the access log is open again under its name"),
-            Ok(false) => {}
-            Err(error) => log::error!("access_log: the renamed file stays in use: {error}"),
-        }
-        if let Err(error) = self.0.content.reopen_renamed() {
-            log::error!("content_log: the renamed file stays in use: {error}");
-        }
-    }
-
-    /// Notes the state of the configuration, for programs and in the metrics.
-    pub(in crate::edge) fn note_config(&self, status: &ConfigStatus) {
-        let loaded = status.in_force.as_ref().map_or(0, |file| file.loaded_at.as_second());
-        let (refused, restart) = (status.refused.is_some(), !status.restart_required.is_empty());
-        self.0.metrics.process.config(loaded, refused, restart);
-        let declared = self.0.declared.owner();
-        self.0.config.store(Arc::new(ConfigStatus { declared, ..status.clone() }));
-    }
-
-    /// Returns the state of the configuration. May take as long as a disk does.
-    #[must_use]
-    pub fn config_status(&self) -> Arc<ConfigStatus> {
-        let status = (*self.0.config.load_full()).clone();
-        Arc::new(ConfigStatus { declared: self.0.declared.status(), ..status })
-    }
-
-    /// Returns the states of all targets.
-    #[must_use]
-    pub fn target_snapshots(&self) -> Vec<TargetSnapshot> {
-        let snapshot = self.0.snapshot.load();
-        let entries = snapshot.catalog.entries().iter();
-        entries
-            .flat_map(|entry| entry.targets.iter().map(|target| TargetSnapshot::of(entry, target)))
-            .collect()
-    }
-
-    /// Notes that the process ends after its calls.
-    pub(in crate::edge) fn note_draining(&self) {
-        self.0.draining.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether the process ends after its calls.
-    pub(in crate::edge) fn is_draining(&self) -> bool {
-        self.0.draining.load(Ordering::Relaxed)
+    /// Returns the events for webhooks.
+    pub(in crate::edge) fn outbox(&self) -> &Arc<Outbox> {
+        &self.0.outbox
     }
 
     /// Looks after the names of all providers and the connections to them. [`super::Server`] does so once a second; without
@@ -234,72 +204,6 @@ impl Gateway {
         let snapshot = self.0.snapshot.load();
         snapshot.upstreams().for_each(Upstream::look_after);
         snapshot.guards.iter().for_each(GuardService::look_after);
-    }
-
-    /// Returns the gateway's metrics.
-    #[must_use]
-    pub fn metrics(&self) -> &Metrics {
-        self.0.metrics.lost(self.0.access.dropped(), observe::log_dropped());
-        self.0.metrics.content_lost(self.0.content.dropped());
-        let (snapshot, now) = (self.0.snapshot.load(), Instant::now());
-        let targets = snapshot.catalog.entries().iter().flat_map(|entry| {
-            entry.targets.iter().map(move |target| {
-                let state = match target.health.view(now).0.state {
-                    Circuit::Closed => TargetState::Closed,
-                    Circuit::BackingOff => TargetState::BackingOff,
-                    Circuit::Open => TargetState::Open,
-                    Circuit::HalfOpen => TargetState::HalfOpen,
-                    Circuit::Rested => TargetState::Rested,
-                };
-                let is_available = !matches!(target.health.worst(now), Condition::Open(_));
-                (entry.id.as_str(), &*target.provider.name, state, is_available)
-            })
-        });
-        self.0.metrics.targets(targets);
-        if snapshot.metrics_settings.counts_tenants() {
-            self.0.metrics.tenants(&self.0.key_table.keys(), snapshot.metrics_settings);
-        }
-        self.0.metrics.credentials(snapshot.catalog.credential_states(now).into_iter());
-        let (load, connections) = (self.0.load.total(), self.0.connections.total());
-        self.0.metrics.load(load.calls, load.bytes, connections);
-        self.0.metrics.ledger.set_waiting(self.0.quotas.ledger.waiting());
-        self.0.metrics.ledger.open_holds.set(self.0.quotas.ledger.open_holds());
-        self.0.metrics.ledger.failing.set(i64::from(self.0.quotas.ledger.is_failing()));
-        self.0.metrics.ledger.set_violations(meter::violations());
-        &self.0.metrics
-    }
-
-    /// Passes the gateway's parts to the console.
-    pub(in crate::edge) fn show<T>(&self, look: impl FnOnce(&Sources<'_>) -> T) -> T {
-        let snapshot = self.0.snapshot.load();
-        let config = self.0.config.load();
-        look(&Sources {
-            config: &config,
-            catalog: &snapshot.catalog,
-            key_table: &self.0.key_table,
-            limiter: &self.0.quotas.limiter,
-            load: &self.0.load,
-            most_calls: snapshot.limits.calls,
-            connections: self.0.connections.total(),
-            ledger: &self.0.quotas.ledger,
-            billing: snapshot.billing.counts_cost(),
-            access_dropped: self.0.access.dropped(),
-        })
-    }
-
-    /// Returns the operators' credentials of the configuration file.
-    pub(in crate::edge) fn operators(&self) -> Arc<[OperatorToken]> {
-        Arc::clone(&self.0.snapshot.load().operators)
-    }
-
-    /// Returns the rate limits of new keys.
-    pub(in crate::edge) fn key_defaults(&self) -> RateLimits {
-        self.0.snapshot.load().key_defaults
-    }
-
-    /// Passes a sample of the metrics to the console.
-    pub(in crate::edge) fn sample(&self, console: &Console) {
-        console.sample(self.0.metrics.snapshot(), self.0.load.total().calls);
     }
 
     /// Writes what the ledger and the access log still hold. It is called at the end of the process.
@@ -426,6 +330,7 @@ impl Gateway {
         }
         let grant = self.grant(request, endpoint, &mut ctx.request)?;
         ctx.request.grant = Some(Arc::clone(&grant));
+        ctx.request.tags = CallTags::of(&grant, &request.headers);
         if endpoint.protocol() == Some(ProtocolId::Gemini) {
             ctx.request.address = Some(GeminiAddress::read(id, request.uri.query())?);
         }
@@ -479,6 +384,9 @@ impl Gateway {
         let mut body = body::read(session, request.snapshot.limits, admission).await?;
         request.bytes_in = body.bytes().len();
         request.note_content(body.bytes());
+        let Snapshot { tags, user, tenants, .. } = &*request.snapshot;
+        request.tags.add_body(BodyRules { tags, user: *user, names: &tenants.users }, body.bytes());
+        billing.tags.clone_from(&request.tags.list);
         if let Some(GeminiAddress { model, is_stream }) = &request.address {
             let edit = wanted.0.protocol().addressed(body.bytes(), model, Form::of_stream(*is_stream));
             body.splice(edit.as_slice());
@@ -627,6 +535,7 @@ impl ProxyHttp for Gateway {
         let connection = ConnectionInfo {
             client: self.0.access.client(ctx.request.client),
             listener: listener.and_then(|address| self.0.listeners.name(*address)),
+            certificate: ClientSubject::of(session.digest().and_then(|digest| digest.ssl_digest.as_ref())),
         };
         self.0.path_advice.note(&ctx.request, session.req_header().uri.path());
         ctx.request.write_content(&self.0.content, ctx.outcome.status);

@@ -215,7 +215,7 @@ fn anthropic(
 #[derive(Clone, Copy)]
 pub(in crate::edge) struct Identity<'c> {
     pub(in crate::edge) request: &'c RequestInfo,
-    attempts: &'c Attempts,
+    pub(in crate::edge) attempts: &'c Attempts,
     /// The state of the key's limits.
     standing: &'c RateLimitStatus,
 }
@@ -254,8 +254,12 @@ pub(in crate::edge) fn identify(head: &mut HeaderMap, identity: Identity<'_>) {
     if attempts.answer.estimated {
         put(&ESTIMATED, "true");
     }
-    if let Some(dropped) = attempts.call.as_ref().and_then(|call| call.dropped.as_deref()) {
-        put(&DROPPED, dropped);
+    let dropped = attempts.call.as_ref().and_then(|call| call.dropped.as_deref());
+    match (dropped, &*request.tags.dropped) {
+        (None, "") => {}
+        (Some(members), "") => put(&DROPPED, members),
+        (None, tags) => put(&DROPPED, tags),
+        (Some(members), tags) => put(&DROPPED, &format!("{members}, {tags}")),
     }
     if let Some(Endpoint::Call(protocol) | Endpoint::Compact(protocol)) = request.endpoint {
         limits(head, protocol, standing, request.time);
@@ -341,6 +345,7 @@ pub(in crate::edge) fn should_retry(upstream: &HeaderMap) -> Option<bool> {
 static MODEL: HeaderName = HeaderName::from_static("x-crossmodel-model");
 static CONTENT_LOGGED: HeaderName = HeaderName::from_static("x-crossmodel-content-logged");
 static ESTIMATED: HeaderName = HeaderName::from_static("x-crossmodel-estimated");
+/// The header that tells clients what of their request was left out or changed.
 static DROPPED: HeaderName = HeaderName::from_static("x-crossmodel-dropped");
 static UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-upstream-request-id");
 

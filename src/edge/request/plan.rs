@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::canon::{Caps, Context, Losses, Rejections, Sealer};
 use crate::edge::call::billing::{Billing, Quotas};
-use crate::edge::call::conversations::Conversation;
+use crate::edge::call::conversations::{Answerer, Conversation};
 use crate::edge::call::estimate::{CostEstimate, Payment};
 use crate::edge::call::fallback::Fallbacks;
 use crate::edge::call::priced;
@@ -22,6 +22,7 @@ use crate::protocol::{Head, ProtocolId, Spare};
 use crate::provider::Provider;
 use crate::route::{self, ResolvedModel, TargetChoice};
 use crate::translate::bridge;
+use crate::translate::id_recorder::IdRecorder;
 use crate::translate::owners::Claims;
 use crate::translate::relay::Edits;
 
@@ -108,6 +109,7 @@ pub(in crate::edge) async fn admit(
     let mut written = write_request(request, &call, client, &head, body.bytes(), wanted)?;
     call.note_head(&head);
     call.conversation = conversation;
+    call.id_recorder = id_recorder(request, &call);
     let mut fallbacks = None;
     if call.infers() {
         let grant = request.grant.as_ref().ok_or_else(upstream::unknown)?;
@@ -146,6 +148,7 @@ pub(in crate::edge) fn redirect(
     may_ask(request, call.provider(), &head)?;
     call.note_head(&head);
     call.conversation.clone_from(&last.conversation);
+    call.id_recorder = id_recorder(request, &call);
     let estimate = fallbacks.estimate.elsewhere(billing, &call)?;
     let written =
         write_request(request, &call, fallbacks.client, &head, &fallbacks.body, estimate.output_cap)?;
@@ -192,8 +195,21 @@ fn find_targets<'b>(
     Ok(Plan { head, found, choices, conversation })
 }
 
+/// Returns the recorder of the answer's id, if it matters who keeps the answer.
+fn id_recorder(request: &RequestInfo, call: &Call) -> Option<IdRecorder> {
+    let account = &request.grant.as_ref()?.account;
+    request.snapshot.tenants.stored_answers.recorder(account, call)
+}
+
+/// Returns the provider that keeps the answer from which a request goes on, if it is known and still serves the model.
+fn keeper(request: &RequestInfo, found: &ResolvedModel, head: &Head<'_>) -> Option<Answerer> {
+    let (grant, earlier) = (request.grant.as_ref()?, head.earlier_answer.as_ref()?);
+    let keeper = request.snapshot.tenants.stored_answers.keeper(&grant.account, earlier);
+    keeper.filter(|keeper| keeper.serves(found))
+}
+
 /// Returns the targets in the order in which they are to be tried. A conversation with thinking that only one provider
-/// accepts stays with that provider.
+/// accepts, or with an answer that only one keeps, stays with that provider.
 fn ordered(
     request: &RequestInfo,
     found: &ResolvedModel,
@@ -203,7 +219,9 @@ fn ordered(
 ) -> Result<VecDeque<TargetChoice>> {
     let own = conversation.filter(|_| hint.is_none()).map(Conversation::name);
     let signed = conversation.filter(|_| head.has_signatures);
-    let earlier = signed.and_then(|conversation| conversation.answerer(found));
+    let keeper = keeper(request, found, head);
+    let is_bound = signed.is_some() || keeper.is_some();
+    let earlier = keeper.or_else(|| signed?.answerer(found));
     let sought = route::Sought {
         client,
         session: hint.or(own.as_deref()),
@@ -213,7 +231,7 @@ fn ordered(
         has_state: head.stateful.is_some(),
     };
     let mut choices = VecDeque::from(route::order(found, sought, request.caller(), Instant::now())?);
-    if signed.is_some() {
+    if is_bound {
         let provider = |choice: &TargetChoice| {
             Some((&found.entry.targets.get(choice.target)?.provider.name, choice.credential))
         };

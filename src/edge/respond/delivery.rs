@@ -23,13 +23,14 @@ use crate::edge::call::call_guard::{Abort, CallGuard};
 use crate::edge::call::outcome::Outcome;
 use crate::edge::call::request_info::RequestInfo;
 use crate::edge::request::headers::Identity;
-use crate::edge::respond::answer;
 use crate::edge::respond::answer_body::AnswerBody;
 use crate::edge::respond::burst::Burst;
 use crate::edge::respond::ending::Ending;
+use crate::edge::respond::guarded;
 use crate::edge::respond::phase::Phase;
 use crate::edge::respond::reply;
 use crate::edge::respond::response_stream::{Parts, ResponseStream, StreamStage};
+use crate::edge::upstream::connection::Connector;
 use crate::edge::upstream::transport::provider_failure;
 use crate::failure::Failure;
 
@@ -86,6 +87,8 @@ pub(in crate::edge) struct Delivery<'d> {
     pub(in crate::edge) billing: &'d mut Billing,
     pub(in crate::edge) outcome: &'d mut Outcome,
     pub(in crate::edge) guard: &'d mut CallGuard,
+    /// The connections over which guards are asked.
+    pub(in crate::edge) connector: &'d Connector,
     pub(in crate::edge) response: ResponseStream,
     pub(in crate::edge) phase: Phase,
     pub(in crate::edge) silence: Silence,
@@ -369,6 +372,7 @@ impl Delivery<'_> {
         if !bytes.is_empty() {
             self.outcome.note_first_byte(self.request.started);
             self.outcome.bytes_out += bytes.len();
+            self.outcome.watch(&bytes);
             tasks.push(HttpTask::Body(Some(bytes), false));
         }
         self.billing.deliver(self.response.delivered());
@@ -398,7 +402,7 @@ impl Delivery<'_> {
                 true => Ok(()),
                 false => {
                     let identity = Identity::of(self.request, self.attempts, self.billing);
-                    client_write(answer::write(session, self.outcome, identity, body).await)
+                    Box::pin(guarded::write(session, self.connector, self.outcome, identity, body)).await
                 }
             };
         }

@@ -36,6 +36,7 @@ use crate::edge::respond::burst::Burst;
 use crate::edge::respond::delivery::{Delivery, Silence, client_write, send_tasks};
 use crate::edge::respond::early;
 use crate::edge::respond::ending::Ending;
+use crate::edge::respond::guarded;
 use crate::edge::respond::phase::Phase;
 use crate::edge::respond::reply::{self, Head};
 use crate::edge::respond::response_stream::ResponseStream;
@@ -90,7 +91,10 @@ impl<P: Proxy> Driver<'_, P> {
             }
             match result {
                 Ok(Served::Elsewhere) => {}
-                Ok(Served::Answered) => return Ok(()),
+                Ok(Served::Answered) => {
+                    Box::pin(guarded::observe(self.connector, ctx)).await;
+                    return Ok(());
+                }
                 Err(Abort::Failed(failure)) if next_target(ctx, &failure) => {}
                 Err(Abort::Failed(failure)) => return fail(session, ctx, failure).await,
                 Err(Abort::Gone) => return Ok(()),
@@ -139,7 +143,7 @@ impl<P: Proxy> Driver<'_, P> {
             self.connector.release(answer.provider, &upstream, &peer);
             return self.answered(session, ctx, guard, &head, body).await;
         }
-        let mut delivery = delivery(ctx, guard)?;
+        let mut delivery = delivery(ctx, guard, self.connector)?;
         let result = match head.flows() {
             true => delivery.relay(&mut answer, session).await,
             false => match read_whole(&mut answer, session, delivery.attempts, delivery.guard, limit).await {
@@ -300,10 +304,16 @@ impl<P: Proxy> Driver<'_, P> {
         let CallContext { request, attempts, billing, outcome, .. } = &mut **ctx;
         let identity = Identity::of(request, attempts, billing);
         let written = match whole.form {
-            Form::Stream => write_stream(session, outcome, identity, whole.body).await,
-            Form::Whole => answer::write(session, outcome, identity, whole.body).await,
+            Form::Stream => {
+                outcome.watched = guarded::watch(identity);
+                outcome.watch(&whole.body);
+                client_write(write_stream(session, outcome, identity, whole.body).await)
+            }
+            Form::Whole => {
+                Box::pin(guarded::write(session, self.connector, outcome, identity, whole.body)).await
+            }
         };
-        client_write(written).map(|()| Served::Answered)
+        written.map(|()| Served::Answered)
     }
 
     /// Keeps the connection if the rest of the provider's answer, after the last part that matters, ends soon.
@@ -361,8 +371,13 @@ fn next_target(ctx: &mut CallContext, failure: &Failure) -> bool {
 }
 
 /// Begins to deliver the provider's answer.
-fn delivery<'d>(ctx: &'d mut CallContext, guard: &'d mut CallGuard) -> Result<Delivery<'d>> {
+fn delivery<'d>(
+    ctx: &'d mut CallContext,
+    guard: &'d mut CallGuard,
+    connector: &'d Connector,
+) -> Result<Delivery<'d>> {
     let CallContext { request, admission, attempts, billing, outcome } = ctx;
+    outcome.watched = guarded::watch(Identity::of(request, attempts, billing));
     let mut response = ResponseStream::new(request, attempts)?;
     let phase = match outcome.opened {
         Some(written) => {
@@ -385,6 +400,7 @@ fn delivery<'d>(ctx: &'d mut CallContext, guard: &'d mut CallGuard) -> Result<De
         billing,
         outcome,
         guard,
+        connector,
         response,
         phase,
         silence,

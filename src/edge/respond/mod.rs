@@ -8,6 +8,7 @@ pub(in crate::edge) mod delivery;
 pub(in crate::edge) mod driver;
 pub(in crate::edge) mod early;
 pub(in crate::edge) mod ending;
+pub(in crate::edge) mod guarded;
 pub(in crate::edge) mod outbox;
 pub(in crate::edge) mod phase;
 pub(in crate::edge) mod reply;

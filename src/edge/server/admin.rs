@@ -64,6 +64,29 @@ impl Admin {
         }
     }
 
+    /// Checks whether a request may have a resource. Credentials are counted as those of the API are.
+    async fn admit(&self, session: &ServerSession, what: AdminResource) -> Result<(), Response<Vec<u8>>> {
+        let request = session.req_header();
+        let authorization = field(request, header::AUTHORIZATION);
+        let has_figures = matches!(what, AdminResource::Console | AdminResource::Metrics);
+        let address = api::peer_address(session).map_err(|error| answer_api(Answer::refusal(&error)))?;
+        if has_figures && authorization.is_some() {
+            self.api.check_address(address).map_err(|error| {
+                self.gateway.note_auth_failure(AdminAuthFailure::Blocked);
+                answer_api(Answer::refusal(&error))
+            })?;
+        }
+        let (host, operators) = (field(request, header::HOST), self.gateway.operators());
+        let Err(refusal) = self.guard.admit(what, host, authorization, &operators) else { return Ok(()) };
+        if has_figures && self.api.knows(authorization, address).await {
+            return Ok(());
+        }
+        if refusal.status == 401 {
+            self.gateway.note_auth_failure(AdminAuthFailure::of(authorization));
+        }
+        Err(refused(refusal))
+    }
+
     /// Returns the figures of the console, with the store's if they arrive in time.
     async fn figures(&self, query: &Query) -> Vec<u8> {
         let view = self.gateway.show(|sources| self.console.view(sources, query));
@@ -96,15 +119,8 @@ impl ServeHttp for Admin {
             _ if page.is_some() => AdminResource::Page,
             _ => return answer(404, TEXT, b"there are /, /metrics, /healthz and /readyz\n".to_vec()),
         };
-        let authorization = field(request, header::AUTHORIZATION);
-        let (host, operators) = (field(request, header::HOST), self.gateway.operators());
-        if let Err(refusal) = self.guard.admit(what, host, authorization, &operators)
-            && !self.api.knows(authorization).await
-        {
-            if refusal.status == 401 {
-                self.gateway.note_auth_failure(AdminAuthFailure::of(authorization));
-            }
-            return refused(refusal);
+        if let Err(response) = self.admit(session, what).await {
+            return response;
         }
         match (what, page) {
             (AdminResource::Metrics, _) => {

@@ -1,5 +1,6 @@
 //! The admin API over HTTP: converts requests and answers of Pingora.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,11 +42,19 @@ impl AdminApi {
         Self { is_open, ..self.clone() }
     }
 
-    /// Whether a request has a valid credential.
-    pub(in crate::edge) async fn knows(&self, authorization: Option<&str>) -> bool {
+    /// Checks whether the address of a request may try a credential.
+    ///
+    /// # Errors
+    /// Returns 429 if too many wrong ones came from it.
+    pub(in crate::edge) fn check_address(&self, address: IpAddr) -> Result<(), OperationError> {
+        self.api.check_address(address)
+    }
+
+    /// Whether a request has a valid credential. A wrong one is counted for its address.
+    pub(in crate::edge) async fn knows(&self, authorization: Option<&str>, address: IpAddr) -> bool {
         let Some(authorization) = authorization.map(str::to_owned) else { return false };
         let api = Arc::clone(&self.api);
-        let known = self.operate(move || api.role(Some(&authorization)).is_some());
+        let known = self.operate(move || api.role(Some(&authorization), address).is_some());
         known.await.unwrap_or_default()
     }
 
@@ -101,10 +110,18 @@ pub(in crate::edge) fn network_peer(
     session: &ServerSession,
     is_known_name: bool,
 ) -> Result<Peer, OperationError> {
+    let address = peer_address(session)?;
+    Ok(Peer::Network { address, is_local: address.is_loopback() && is_known_name })
+}
+
+/// Returns the address at the other end of a connection.
+///
+/// # Errors
+/// Fails if it is not known.
+pub(in crate::edge) fn peer_address(session: &ServerSession) -> Result<IpAddr, OperationError> {
     let address = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
     let unknown = || OperationError::new(Code::Forbidden, "the address of the request is not known");
-    let address = address.ok_or_else(unknown)?.to_canonical();
-    Ok(Peer::Network { address, is_local: address.is_loopback() && is_known_name })
+    Ok(address.ok_or_else(unknown)?.to_canonical())
 }
 
 async fn request(session: &mut ServerSession, path: String, peer: Peer) -> Result<Request, OperationError> {

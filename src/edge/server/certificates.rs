@@ -103,11 +103,15 @@ impl Certificates {
 
 #[cfg(feature = "rustls")]
 mod backend {
+    use std::any::Any;
     use std::path::Path;
     use std::sync::Arc;
 
     use arc_swap::ArcSwap;
+    use async_trait::async_trait;
+    use pingora::listeners::TlsAccept;
     use pingora::listeners::tls::TlsSettings;
+    use pingora::protocols::tls::TlsRef;
     use pingora::tls::sign::CertifiedKey;
     use pingora::tls::{
         CertificateDer, ClientCertVerifier, ClientHello, CryptoProvider, ResolvesServerCert, RootCertStore,
@@ -116,6 +120,7 @@ mod backend {
     use rustls_pki_types::pem::PemObject as _;
 
     use crate::config::{ClientAuth, TlsFiles};
+    use crate::edge::wire::client_subject::ClientSubject;
 
     /// A certificate that can be replaced. Pingora holds it, too.
     #[derive(Clone, Debug)]
@@ -127,10 +132,24 @@ mod backend {
         }
     }
 
+    /// A reader of the names in clients' certificates.
+    struct NamedClients;
+
+    #[async_trait]
+    impl TlsAccept for NamedClients {
+        async fn handshake_complete_callback(&self, tls: &TlsRef) -> Option<Arc<dyn Any + Send + Sync>> {
+            Some(Arc::new(ClientSubject::read(tls.peer_certificate_der()?)?))
+        }
+    }
+
     pub(in crate::edge) fn settings(files: &TlsFiles) -> Result<(TlsSettings, InForce), String> {
         let in_force = InForce(Arc::new(ArcSwap::from_pointee(read(files)?)));
         let (certificate, key) = (files.certificate.to_string_lossy(), files.key.to_string_lossy());
-        let mut settings = TlsSettings::intermediate(&certificate, &key).map_err(|e| e.to_string())?;
+        let mut settings = match files.client_ca {
+            None => TlsSettings::intermediate(&certificate, &key),
+            Some(_) => TlsSettings::with_callbacks(Box::new(NamedClients)),
+        }
+        .map_err(|e| e.to_string())?;
         settings.set_cert_resolver(Arc::new(in_force.clone()));
         if let Some(file) = &files.client_ca {
             settings.set_client_cert_verifier(verifier(file, files.client_auth)?);

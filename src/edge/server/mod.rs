@@ -10,7 +10,9 @@ pub(in crate::edge) mod conditions;
 pub(in crate::edge) mod control;
 pub(in crate::edge) mod demo;
 pub(in crate::edge) mod handover;
+pub(in crate::edge) mod housekeeping;
 pub(in crate::edge) mod listeners;
+pub(in crate::edge) mod money;
 pub(in crate::edge) mod port_owner;
 pub(in crate::edge) mod probe;
 pub(in crate::edge) mod ranking;
@@ -20,6 +22,7 @@ pub(in crate::edge) mod remote;
 pub(in crate::edge) mod rests;
 pub(in crate::edge) mod running;
 pub(in crate::edge) mod target_history;
+pub(in crate::edge) mod webhooks;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -56,6 +59,7 @@ use crate::edge::server::listeners::{ADMIN_OPTION, LISTEN_OPTION, ListenError, S
 use crate::edge::server::reload::Reload;
 use crate::edge::server::reload_requests::{ReloadRequest, ReloadRequests};
 use crate::edge::server::running::RunningGateway;
+use crate::edge::server::webhooks::WebhookTask;
 use crate::store;
 
 /// A server that is ready to run.
@@ -222,6 +226,9 @@ impl Life {
             services.start(admin, 1, &table, admin_stopping)
         });
         tokio::spawn(watch_disk(self.gateway.clone(), self.data.clone()));
+        tokio::spawn(housekeeping::run(self.gateway.clone(), self.data.clone()));
+        tokio::spawn(money::watch(self.gateway.clone(), self.data.clone()));
+        tokio::spawn(WebhookTask::new(self.gateway.clone(), self.data.clone()).run());
         tokio::spawn(ranking::rank_accounts(self.gateway.clone(), self.data.clone()));
         tokio::spawn(look_after_upstreams(self.gateway.clone()));
         tokio::spawn(rests::follow(self.gateway.clone(), self.data.clone()));

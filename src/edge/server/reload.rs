@@ -9,12 +9,14 @@ use secrecy::ExposeSecret as _;
 
 use crate::admin::{Actor, Operations};
 use crate::config::{
-    self, Config, ConfigError, ConfigStatus, DiskFile, LoadOptions, LoadedFile, ProcessSettings, RefusedFile,
-    ReloadTrigger, Timeouts,
+    self, Config, ConfigError, ConfigStatus, ContentPaths, DiskFile, LoadOptions, LoadedFile,
+    ProcessSettings, RefusedFile, ReloadTrigger, Timeouts,
 };
 use crate::edge::gateway::Gateway;
 use crate::edge::server::certificates::{Certificates, Renewal};
 use crate::edge::server::reload_requests::{ReloadAnswer, ReloadOutcome};
+use crate::edge::server::webhooks;
+use crate::notify::Webhook;
 
 /// The files that are put into effect again on a signal, or once they have changed and are no longer being
 /// written.
@@ -49,6 +51,7 @@ impl InForce {
         let files: Vec<_> =
             config.watched.iter().map(|file| std::fs::read(file).unwrap_or_default()).collect();
         let secrets = config.providers.iter().flat_map(|provider| provider.secrets()).map(str::as_bytes);
+        let secrets = secrets.chain(config.webhooks.iter().flat_map(Webhook::secret_parts));
         let guards = config.guards.iter().filter_map(|guard| Some(guard.secret.as_ref()?.expose_secret()));
         let texts = std::iter::once(text.as_bytes())
             .chain(secrets)
@@ -80,7 +83,9 @@ impl Reload {
         let overridden = config::overridden(&options, has_other_data);
         let in_force = started.map(|(text, config)| InForce::of(text, &config)).unwrap_or_default();
         let warnings = config.warnings().iter().map(|warning| warning.trap.clone()).collect();
-        let status = ConfigStatus { file: file.clone(), overridden, warnings, ..ConfigStatus::default() };
+        let content = ContentPaths::of(config);
+        let status =
+            ConfigStatus { file: file.clone(), overridden, warnings, content, ..ConfigStatus::default() };
         let mut reload = Self {
             gateway,
             certificates,
@@ -168,7 +173,9 @@ impl Reload {
     fn refuse(&mut self, error: &ConfigError) -> ReloadOutcome {
         self.gateway.metrics().bad_reloads.inc();
         log::error!("the configuration stays as it was:\n{error}");
-        self.status.refused = Some(RefusedFile::new(error));
+        let refused = RefusedFile::new(error);
+        webhooks::tell_of_refusal(&self.gateway, &refused);
+        self.status.refused = Some(refused);
         self.gateway.note_config(&self.status);
         ReloadOutcome::Refused
     }
@@ -196,6 +203,7 @@ impl Reload {
         }
         self.status.restart_required = pending;
         self.in_force = next;
+        self.status.content = ContentPaths::of(config);
         self.status.warnings = config.warnings().iter().map(|warning| warning.trap.clone()).collect();
         self.note_loaded(trigger);
         ReloadOutcome::Applied

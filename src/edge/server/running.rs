@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::admin::api::{GatewayView, KeyCalls};
-use crate::admin::model::{Condition, Instance, Model, ModelTarget, Moment, Status, Target};
+use crate::admin::model::{Condition, Instance, Model, ModelPrices, ModelTarget, Moment, Status, Target};
 use crate::admin::{Code, OperationError, OperationResult};
 use crate::auth::{OperatorToken, RateLimits};
 use crate::config::{Config, ConfigStatus};
@@ -171,9 +171,19 @@ fn models(catalog: &Catalog) -> Vec<Model> {
                 id: target.health.id().to_string(),
                 provider,
                 state: target.health.view(now).0.state,
+                prices: target.prices.as_deref().map(ModelPrices::of_config),
             }
         });
-        Model { object: "model".to_owned(), id: entry.id.clone(), targets: targets.collect() }
+        Model {
+            object: "model".to_owned(),
+            id: entry.id.clone(),
+            name: entry.name.clone(),
+            status: entry.status.name().to_owned(),
+            context_window: entry.context_window,
+            max_output: entry.max_output,
+            strict: entry.strict,
+            targets: targets.collect(),
+        }
     });
     let mut models: Vec<_> = models.collect();
     models.sort_by(|a, b| a.id.cmp(&b.id));

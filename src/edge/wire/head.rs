@@ -174,7 +174,11 @@ pub(crate) fn request(head: &Bytes) -> Result<RequestHeader> {
         let value = value.map_err(|_| Malformed("a header's value"))?;
         parts.headers.try_append(name, value).map_err(|_| Malformed("the headers"))?;
     }
-    let request = RequestHeader::from(parts);
+    let mut request = RequestHeader::from(parts);
+    if !target.starts_with('/') {
+        // The parts have lost the host of a URL, which has to be the one of the field.
+        request.set_raw_path(target.as_bytes()).map_err(|_| Malformed("the target"))?;
+    }
     validate_request_authority(&request).map_err(|_| Malformed("the host"))?;
     Ok(request)
 }

@@ -2,6 +2,7 @@
 
 pub(in crate::edge) mod alarm;
 pub(in crate::edge) mod chunks;
+pub(in crate::edge) mod client_subject;
 pub(in crate::edge) mod framing;
 pub(in crate::edge) mod head;
 pub(in crate::edge) mod quirks;

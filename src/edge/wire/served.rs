@@ -31,6 +31,7 @@ use pingora::{Error, ErrorType};
 use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
 use tokio::time::timeout;
 
+use crate::edge::wire::client_subject::ClientSubject;
 use crate::edge::wire::framing::{self, Framing};
 use crate::edge::wire::head::{self, Length, Malformed};
 
@@ -58,6 +59,8 @@ pub(in crate::edge) struct Served {
     stream: Option<Stream>,
     /// The addresses of the connection.
     socket: Option<Arc<SocketDigest>>,
+    /// What is known of the TLS connection of a client that has shown a certificate.
+    digest: Option<Box<Digest>>,
     back: Arc<Return>,
     request: Box<RequestHeader>,
     framing: Framing,
@@ -120,6 +123,7 @@ impl Served {
         let keeps = may_follow && asks_to_keep(&request);
         Ok(Self {
             socket: stream.get_socket_digest(),
+            digest: ClientSubject::digest(&stream),
             stream: Some(stream),
             back: Arc::clone(back),
             request: Box::new(request),
@@ -466,7 +470,7 @@ impl Session for Served {
     }
 
     fn digest(&self) -> Option<&Digest> {
-        None
+        self.digest.as_deref()
     }
 
     fn digest_mut(&mut self) -> Option<&mut Digest> {

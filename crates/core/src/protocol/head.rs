@@ -55,6 +55,8 @@ pub struct Head<'a> {
     pub inner_models: Vec<InnerModel>,
     /// The refusal of the first reference to state at a provider whose account all callers of the gateway share.
     pub stateful: Option<Failure>,
+    /// The id of the stored answer that the request goes on from.
+    pub earlier_answer: Option<String>,
     /// Spans of every `model` value.
     models: Vec<Range<usize>>,
     /// Earlier values of members that occur twice.
@@ -94,6 +96,7 @@ struct HeadFindings<'a> {
     advice: Option<&'static str>,
     thinks: bool,
     state: Option<String>,
+    earlier_answer: Option<String>,
     inner: Vec<InnerModel>,
     demand: Demand,
     chat: ChatAsks,
@@ -211,6 +214,9 @@ impl<'a> HeadFindings<'a> {
         self.demand.take(&name, &member);
         if let Some(path) = state::top_level(&name, &member, members.state) {
             self.state.get_or_insert_with(|| path.to_owned());
+            if path == EARLIER_ANSWER {
+                self.earlier_answer = member.text().map(Cow::into_owned);
+            }
             self.demand.unbounded.get_or_insert_with(|| path.to_owned());
         }
         inner::top_level(&name, &member, &mut self.inner)
@@ -344,6 +350,7 @@ impl<'a> HeadFindings<'a> {
             has_signatures: self.has_signatures,
             inner_models,
             stateful,
+            earlier_answer: self.earlier_answer,
             models: self.models,
             repeats,
             caps: self.caps,
@@ -462,6 +469,9 @@ const DECIDING: &[&str] =
 
 /// Members whose content is read even if the string watcher finds nothing in it.
 const IS_DEEP: &[&str] = &["extra_body", "mcp_servers", "plugins"];
+
+/// The member that names a stored answer.
+const EARLIER_ANSWER: &str = "previous_response_id";
 
 /// Maximum number of deciding members in one request, repeated ones included, because each of them may be edited.
 const MAX_TAKEN: usize = 64;

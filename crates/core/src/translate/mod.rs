@@ -7,6 +7,7 @@ use crate::failure::Failure;
 
 pub mod bridge;
 pub mod count;
+pub mod id_recorder;
 pub mod owners;
 pub mod recent_map;
 pub mod relay;

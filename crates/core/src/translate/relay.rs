@@ -18,6 +18,7 @@ use crate::protocol::{EventSummary, Progress, Protocol, StreamFacts, UpstreamErr
 use crate::sse::{Framer, SseEvent};
 
 pub use super::edits::Edits;
+use super::id_recorder::IdRecorder;
 use super::owners::Claims;
 use super::template::Template;
 use super::{OwnKeys, read_error, reasoning, rename};
@@ -42,6 +43,8 @@ pub struct Reply {
     keys: Arc<OwnKeys>,
     /// The recorder of code containers, if the provider was asked to run code.
     claims: Option<Claims>,
+    /// The recorder of the answer's id, until it has recorded one.
+    id_recorder: Option<IdRecorder>,
 }
 
 impl Reply {
@@ -60,6 +63,7 @@ impl Reply {
             opened_as: None,
             keys: Arc::default(),
             claims: None,
+            id_recorder: None,
         }
     }
 
@@ -85,6 +89,12 @@ impl Reply {
     #[must_use]
     pub fn claiming(self, claims: Option<Claims>) -> Self {
         Self { claims, ..self }
+    }
+
+    /// Sets the recorder of the id that the provider gives to the answer.
+    #[must_use]
+    pub fn recording(self, id_recorder: Option<IdRecorder>) -> Self {
+        Self { id_recorder, ..self }
     }
 
     /// Returns the token counts so far.
@@ -200,6 +210,11 @@ impl Reply {
         }
         if let Some(claims) = &self.claims {
             self.protocol.read_containers(data, &mut |container| claims.note(container));
+        }
+        if let Some(id) = &summary.id
+            && let Some(recorder) = self.id_recorder.take()
+        {
+            recorder.record(id);
         }
         self.rates = self.rates.and(summary.rates);
         if let Some(part) = &summary.usage {

@@ -44,7 +44,7 @@ pub(in crate::admin::api) fn key_limits(call: &mut Call<'_>) -> OperationResult<
         as_of: Moment::now(),
         requests: limited(activity.requests, key.rpm),
         tokens: limited(activity.tokens, key.tpm),
-        concurrent: limited(activity.in_flight, None),
+        concurrent: limited(activity.in_flight, key.max_concurrent),
         budgets,
     };
     Reply::new(200, &limits)

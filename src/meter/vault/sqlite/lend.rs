@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::write::change_lease;
+use crate::meter::alert::TouchedLimits;
 use crate::meter::funds::Funds;
 use crate::meter::invariant::{Invariant, violated};
 use crate::meter::limit_set;
@@ -31,11 +32,18 @@ impl<'t> Lender<'t> {
         Self { transaction, epoch, now, prices, limits, lent }
     }
 
-    /// Lends what is wanted, or all that there is if that is enough.
-    pub(super) fn lend(&mut self, want: &Want) -> rusqlite::Result<Result<Lease, Denial>> {
+    /// Lends what is wanted, or all that there is if that is enough. Limits that have too little are noted as touched.
+    pub(super) fn lend(
+        &mut self,
+        want: &Want,
+        touched: &mut TouchedLimits,
+    ) -> rusqlite::Result<Result<Lease, Denial>> {
         let Some(limits) = self.limit_set(want)? else { return Ok(Err(Denial::NoWallet)) };
         let Some(funds) = Funds::read(self.transaction, &limits)? else { return Ok(Err(Denial::Broken)) };
         let Some(amount) = funds.affordable(want.wanted, want.threshold()) else {
+            if let Some(refusal) = funds.refusal(want.least) {
+                touched.refuse(&limits, refusal);
+            }
             return Ok(Err(Denial::Short(funds)));
         };
         let Some(terms) = self.terms(want, &limits)? else { return Ok(Err(Denial::Broken)) };

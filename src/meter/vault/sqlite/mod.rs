@@ -15,11 +15,10 @@ use crate::auth::SecretUses;
 use crate::store;
 
 use super::{Loss, Seen, Standing, Statement, Trouble, Vault};
-use crate::meter::alert;
 use crate::meter::books::Wallet;
 use crate::meter::posting::{Posting, Receipt};
 use crate::meter::report;
-use crate::meter::usage;
+use crate::notify;
 use lend::Lender;
 use write::PostingWriter;
 
@@ -29,13 +28,11 @@ pub(in crate::meter) struct SqliteVault {
     connection: Connection,
     /// The number of the last posting.
     posted: u64,
-    /// The day on which old usage was last added up, in days since the epoch.
-    aged: i64,
 }
 
 impl SqliteVault {
     pub(in crate::meter) fn new(connection: Connection) -> Self {
-        Self { connection, posted: 0, aged: 0 }
+        Self { connection, posted: 0 }
     }
 
     fn transaction(&mut self) -> rusqlite::Result<Transaction<'_>> {
@@ -53,15 +50,10 @@ impl Vault for SqliteVault {
         if posting.number != self.posted + 1 {
             return Err(Trouble::Strayed);
         }
-        let (now, aged) = (store::now(), self.aged);
         let transaction = self.transaction()?;
-        let receipt = post(&transaction, posting, now)?;
-        let today = report::day(now);
-        if today != aged {
-            usage::age(&transaction, now)?;
-        }
+        let receipt = post(&transaction, posting, store::now())?;
         transaction.commit()?;
-        (self.aged, self.posted) = (today, posting.number);
+        self.posted = posting.number;
         Ok(receipt)
     }
 
@@ -103,14 +95,16 @@ impl Vault for SqliteVault {
 fn post(transaction: &Transaction<'_>, posting: &Posting, now: i64) -> rusqlite::Result<Receipt> {
     let mut writer = PostingWriter::new(transaction, posting.epoch, now);
     let short = writer.write(posting)?;
-    let touched = writer.finish()?;
+    let mut touched = writer.finish()?;
     let mut lender = Lender::new(transaction, posting.epoch, now);
-    let wants = posting.wants.iter().map(|want| lender.lend(want)).collect::<Result<_, _>>()?;
+    let wants = posting.wants.iter().map(|want| lender.lend(want, &mut touched)).collect::<Result<_, _>>()?;
     let ahead = lender.lend_ahead()?;
     let wallets = posting.wallets.iter().map(|account| Wallet::read(transaction, account));
     let reports = posting.reports.iter().map(|account| report::read(transaction, account, None, now));
     let (wallets, reports) = (wallets.collect::<Result<_, _>>()?, reports.collect::<Result<_, _>>()?);
-    let alerts = alert::crossed(transaction, &touched)?;
+    let alerts = touched.alerts(transaction, now)?;
+    let events = alerts.iter().map(|alert| notify::add(transaction, &posting.webhooks, &alert.event(), now));
+    let lost_events = events.sum::<Result<_, _>>()?;
     SecretUses::write(transaction, &posting.uses)?;
-    Ok(Receipt { wants, wallets, reports, ahead, short, alerts })
+    Ok(Receipt { wants, wallets, reports, ahead, short, alerts, lost_events })
 }

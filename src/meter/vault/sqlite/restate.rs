@@ -7,7 +7,6 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, Transaction};
 
 use crate::canon::{Rates, Usage};
-use crate::meter::alert;
 use crate::meter::batch::Batch;
 use crate::meter::invariant::{Invariant, sum, violated};
 use crate::meter::journal::{Hold, JournalRecord};
@@ -54,9 +53,10 @@ pub(super) fn end_epoch(transaction: &Transaction<'_>, statement: &Statement<'_>
 
 /// Writes a posting that asks for nothing, and gives the alerts that are due.
 fn write(transaction: &Transaction<'_>, posting: &Posting) -> rusqlite::Result<()> {
-    let mut writer = PostingWriter::new(transaction, posting.epoch, store::now());
+    let now = store::now();
+    let mut writer = PostingWriter::new(transaction, posting.epoch, now);
     writer.write(posting)?;
-    let alerts = alert::crossed(transaction, &writer.finish()?)?;
+    let alerts = writer.finish()?.alerts(transaction, now)?;
     alerts.iter().for_each(|alert| log::warn!("ledger: {alert}"));
     Ok(())
 }

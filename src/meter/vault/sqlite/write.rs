@@ -3,11 +3,11 @@
 //! Sums are written once, however many calls they contain. A call that has begun and ended in one posting costs one
 //! statement of its own, and any other call three.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rusqlite::{Params, Transaction, params};
 
+use crate::meter::alert::TouchedLimits;
 use crate::meter::funds::Funds;
 use crate::meter::invariant::{Invariant, difference, sum, violated};
 use crate::meter::posting::{BalanceCost, EndedCall, KeySums, PostedSums, Posting};
@@ -21,13 +21,13 @@ pub(super) struct PostingWriter<'t> {
     epoch: i64,
     now: i64,
     sums: PostedSums,
-    /// The windows in which something was spent.
-    touched: BTreeSet<BudgetWindow>,
+    /// The limits that have paid for something.
+    touched: TouchedLimits,
 }
 
 impl<'t> PostingWriter<'t> {
     pub(super) fn new(transaction: &'t Transaction<'t>, epoch: i64, now: i64) -> Self {
-        Self { transaction, epoch, now, sums: PostedSums::default(), touched: BTreeSet::new() }
+        Self { transaction, epoch, now, sums: PostedSums::default(), touched: TouchedLimits::default() }
     }
 
     /// Writes what has happened. Returns the calls that stay open, because there is too little for their cost.
@@ -55,8 +55,8 @@ impl<'t> PostingWriter<'t> {
         Ok(short)
     }
 
-    /// Writes the sums. Returns the windows in which something was spent.
-    pub(super) fn finish(mut self) -> rusqlite::Result<BTreeSet<BudgetWindow>> {
+    /// Writes the sums. Returns the limits that have paid for something.
+    pub(super) fn finish(mut self) -> rusqlite::Result<TouchedLimits> {
         self.write_sums()?;
         Ok(self.touched)
     }
@@ -176,7 +176,7 @@ impl<'t> PostingWriter<'t> {
         usage.post(self.transaction, self.now)?;
         for cost in costs.into_values().filter(|costs| costs.cost > Amount::ZERO) {
             self.write_cost(&cost)?;
-            self.touched.extend(&cost.limits.windows);
+            self.touched.add(&cost.limits);
         }
         for (window, cost) in tracked {
             let sql = "INSERT OR IGNORE INTO budget_windows (budget, start_day) VALUES (?1, ?2)";
@@ -184,7 +184,7 @@ impl<'t> PostingWriter<'t> {
             let sql = "UPDATE budget_windows SET spent = spent + ?3, tracked = tracked + ?3,
                 allowed = MAX(allowed, spent + leased + ?3) WHERE budget = ?1 AND start_day = ?2";
             change(self.transaction, sql, params![window.budget, window.start, cost])?;
-            self.touched.insert(window);
+            self.touched.add_window(window);
         }
         Ok(())
     }

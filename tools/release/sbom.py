@@ -54,15 +54,15 @@ def component(package, checksums):
     return made
 
 
-def main():
-    data = metadata()
+def bill(data):
+    """The bill of materials of what `cargo metadata` describes."""
     packages = {package["id"]: package for package in data["packages"]}
     lock = tomllib.loads((ROOT / "Cargo.lock").read_text())
     checksums = {(p["name"], p["version"]): p.get("checksum") for p in lock["package"]}
     needs, root = linked(data), data["resolve"]["root"]
     made = {package: component(packages[package], checksums) for package in needs}
     refs = {package: made[package]["bom-ref"] for package in made}
-    bom = {
+    return {
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
         "version": 1,
@@ -73,8 +73,8 @@ def main():
             for package in sorted(made, key=refs.get)
         ],
     }
-    json.dump(bom, sys.stdout, indent=1)
+
+
+if __name__ == "__main__":
+    json.dump(bill(metadata()), sys.stdout, indent=1)
     print()
-
-
-main()
