@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
 use crate::failure::{Failure, Kind, Result};
@@ -33,7 +34,7 @@ pub struct KeyTable {
 /// The secrets by the first byte of their digests: a change copies the entries of one shard.
 struct Shards(Box<[Shard; SHARDS]>);
 
-type Shard = ArcSwap<HashMap<Digest, Entry>>;
+type Shard = ArcSwap<HashMap<Digest, Entry, RandomState>>;
 
 /// A secret that is known.
 #[derive(Clone)]

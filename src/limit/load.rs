@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
 use crate::auth::Grant;
@@ -17,9 +18,9 @@ pub struct Load(Mutex<LoadState>);
 struct LoadState {
     total: Weight,
     /// The weights of the keys that have calls.
-    keys: HashMap<String, Weight>,
+    keys: HashMap<String, Weight, RandomState>,
     /// The calls of the accounts that limit them.
-    accounts: HashMap<String, usize>,
+    accounts: HashMap<String, usize, RandomState>,
 }
 
 /// A number of calls, and the bytes of their requests.

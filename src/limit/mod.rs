@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
 use crate::auth::{Key, RateLimits};
@@ -30,7 +31,7 @@ pub struct Limiter {
 
 /// Windows by the id of their owner.
 #[derive(Debug, Default)]
-struct Windows(Mutex<HashMap<String, Arc<Mutex<Window>>>>);
+struct Windows(Mutex<HashMap<String, Arc<Mutex<Window>>, RandomState>>);
 
 /// One call's places in the windows of its key and its account. If it is dropped before it is settled, its tokens are
 /// returned.

@@ -5,6 +5,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+
 use crate::auth::Digest;
 use crate::money::Amount;
 use crate::notify::Webhook;
@@ -119,7 +121,7 @@ pub(super) enum Denial {
 #[derive(Clone, Debug, Default)]
 pub(super) struct PostedSums {
     /// By key.
-    pub(super) keys: HashMap<Arc<str>, KeySums>,
+    pub(super) keys: HashMap<Arc<str>, KeySums, RandomState>,
     /// By balance.
     pub(super) costs: HashMap<i64, BalanceCost>,
     /// The cost of calls that nobody pays for, by the windows that they belong to.

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use rusqlite::{Connection, Row, params};
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
@@ -133,7 +134,7 @@ pub struct UsageRetention {
 /// The sums of the calls that have ended since the last transaction.
 #[derive(Clone, Debug, Default)]
 pub(super) struct NewUsage {
-    calls: HashMap<UsageKey, UsageSums>,
+    calls: HashMap<UsageKey, UsageSums, RandomState>,
     tagged: NewTagUsage,
 }
 

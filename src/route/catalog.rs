@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
+use foldhash::fast::RandomState;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -157,11 +158,11 @@ impl ModelTarget {
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
     entries: Vec<Arc<ModelEntry>>,
-    by_id: HashMap<String, Arc<ModelEntry>>,
+    by_id: HashMap<String, Arc<ModelEntry>, RandomState>,
     /// The wildcards by their prefixes, the longest prefix first.
     wildcards: Vec<(String, Arc<ModelEntry>)>,
     /// The prices by provider, and by the provider's own name for the model.
-    prices: HashMap<Arc<str>, HashMap<String, Arc<Prices>>>,
+    prices: HashMap<Arc<str>, HashMap<String, Arc<Prices>, RandomState>, RandomState>,
     aliases: Aliases,
 }
 

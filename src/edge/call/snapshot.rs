@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
+use foldhash::fast::RandomState;
+
 use crate::auth::{AddressList, OperatorToken, RateLimits};
 use crate::config::{BillingMode, Config, Cors, Limits, RetrySettings, TagRules};
 use crate::edge::call::call_guard::Drains;
@@ -49,12 +51,12 @@ pub(in crate::edge) struct Snapshot {
     pub(in crate::edge) content_log: Option<Arc<ContentRules>>,
     /// The guards, in the order in which they are asked.
     pub(in crate::edge) guards: Vec<GuardService>,
-    upstreams: HashMap<Arc<str>, Arc<Upstream>>,
+    upstreams: HashMap<Arc<str>, Arc<Upstream>, RandomState>,
     /// The metrics in which calls are counted; absent if they are off.
     pub(in crate::edge) metrics: Option<Arc<Metrics>>,
     pub(in crate::edge) metrics_settings: MetricsSettings,
     /// The metrics of each entry's targets, in their order. They are looked up when a target is first called.
-    targets: HashMap<String, Vec<OnceLock<Arc<TargetMetrics>>>>,
+    targets: HashMap<String, Vec<OnceLock<Arc<TargetMetrics>>>, RandomState>,
 }
 
 impl Snapshot {

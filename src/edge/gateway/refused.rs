@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use bytes::{Bytes, BytesMut};
+use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 use jiff::Timestamp;
 use pingora::http::ResponseHeader;
@@ -69,11 +70,12 @@ impl<'h> Refused<'h> {
     /// # Errors
     /// Fails if a header cannot be written.
     pub(in crate::edge) fn head(&self) -> pingora::Result<ResponseHeader> {
-        let mut head = answer::failed_head(&self.failure)?;
-        answer::describe(&mut head, JSON, &self.body)?;
+        let mut head = Parts::from(answer::failed_head(&self.failure)?);
+        answer::describe(&mut head.headers, JSON, &self.body);
         if let Some(origin) = &self.origin {
-            cors::allow(&mut head, origin);
+            cors::allow(&mut head.headers, origin);
         }
+        let mut head = ResponseHeader::from(head);
         for name in ["request-id", "x-request-id"] {
             head.insert_header(name, self.id.as_str())?;
         }

@@ -53,10 +53,10 @@ pub(in crate::edge) fn origin(headers: &HeaderMap, cors: &Cors) -> Option<Header
 }
 
 /// Allows scripts of an origin to read an answer. A header that does not fit is left out.
-pub(in crate::edge) fn allow(head: &mut ResponseHeader, origin: &HeaderValue) {
-    let _ = head.insert_header(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-    let _ = head.insert_header(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
-    let _ = head.insert_header(header::VARY, "origin");
+pub(in crate::edge) fn allow(head: &mut HeaderMap, origin: &HeaderValue) {
+    let _ = head.try_insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+    let _ = head.try_insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+    let _ = head.try_insert(header::VARY, HeaderValue::from_static("origin"));
 }
 
 /// Returns the names of the headers that a browser asks for, one by one: in browsers `*` does not include

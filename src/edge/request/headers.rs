@@ -1,10 +1,9 @@
 //! Headers: the client's credential, the headers that are forwarded to the provider, and those of answers.
 
-use http::HeaderMap;
 use http::header::{self, HeaderName, HeaderValue};
+use http::{HeaderMap, Method};
 use jiff::{SignedDuration, Timestamp};
-use pingora::http::{RequestHeader, ResponseHeader};
-use secrecy::ExposeSecret;
+use pingora::http::RequestHeader;
 
 use crate::auth::bearer_token;
 use crate::edge::call::attempts::Attempts;
@@ -14,13 +13,14 @@ use crate::edge::call::gemini_path;
 use crate::edge::call::request_info::RequestInfo;
 use crate::edge::call::target::{Bridged, Call};
 use crate::edge::request::cors;
+use crate::edge::request::provider_head::{IDENTITY, JSON, ProviderHead, X_API_KEY, X_GOOG_API_KEY};
 use crate::edge::upstream::betas;
 use crate::failure::{Failure, Kind, Result};
 use crate::limit::RateLimitStatus;
 use crate::meter::Prices;
 use crate::observe::Trace;
 use crate::protocol::ProtocolId;
-use crate::provider::{Auth, Credential, Provider};
+use crate::provider::Provider;
 
 /// Returns the credential of a request. The endpoint's own header comes first, and another one counts only if that
 /// is absent or empty. A credential in the query is ignored.
@@ -103,72 +103,58 @@ pub(in crate::edge) fn to_provider(
 ) -> pingora::Result<RequestHeader> {
     let (provider, protocol) = (call.provider(), call.protocol);
     let query = if protocol.is_anthropic() { beta_query(client) } else { "" };
-    let target = format!("{}{}{query}", provider.path(protocol), call.path());
+    let target = [provider.path(protocol), &*call.path(), query].concat();
     let fields = client.headers.len() + OWN_FIELDS;
-    let mut head = RequestHeader::build_no_case("POST", target.as_bytes(), Some(fields))?;
-    head.insert_header(header::HOST, provider.base_url.authority.as_str())?;
+    let mut head = ProviderHead::new((Method::POST, target), provider, fields)?;
     for (name, value) in &client.headers {
         if goes_on(name, protocol, provider.allow_upstream_state) {
-            head.append_header(name.clone(), value.clone())?;
+            head.append(name.clone(), value.clone())?;
         }
     }
     if let Some(value) = client.headers.get(&IDEMPOTENCY_KEY) {
         let tenants = &request.snapshot.tenants;
         if let Some(value) = tenants.idempotency_key(request.grant.as_ref(), value.as_bytes()) {
-            head.insert_header(&IDEMPOTENCY_KEY, value)?;
+            head.put(IDEMPOTENCY_KEY.clone(), value)?;
         }
     }
     let id = if protocol.is_anthropic() { &REQUEST_ID } else { &X_REQUEST_ID };
     if let Some(value) = client.headers.get(id).filter(|value| is_id(value)) {
-        head.insert_header(id, value.clone())?;
+        head.put(id.clone(), value.clone())?;
     }
     if protocol.is_anthropic() {
         anthropic(&mut head, client, provider, call.prices.as_deref())?;
     }
-    // The gateway must read an answer in order to meter it, so it asks for no compression.
-    head.insert_header(header::ACCEPT_ENCODING, IDENTITY)?;
-    head.insert_header(header::CONTENT_TYPE, JSON)?;
-    head.insert_header(header::CONTENT_LENGTH, call.body.len())?;
-    add_own(&mut head, provider)?;
-    sign(&mut head, provider, (protocol, call.choice.credential))?;
-    Ok(head)
+    head.describe(&call.body)?;
+    head.finish(provider, (protocol, call.choice.credential))
 }
 
 /// Makes the head of a translated request: nothing in it comes from the client.
 pub(in crate::edge) fn for_bridge(call: &Call, bridged: &Bridged) -> pingora::Result<RequestHeader> {
     let (provider, protocol) = (call.provider(), call.protocol);
-    let target = format!("{}{}", provider.path(protocol), call.path());
-    let mut head = RequestHeader::build_no_case("POST", target.as_bytes(), Some(10))?;
-    head.insert_header(header::HOST, provider.base_url.authority.as_str())?;
-    head.insert_header(header::ACCEPT_ENCODING, IDENTITY)?;
-    head.insert_header(header::CONTENT_TYPE, JSON)?;
-    head.insert_header(header::CONTENT_LENGTH, call.body.len())?;
+    let target = [provider.path(protocol), &*call.path()].concat();
+    let mut head = ProviderHead::new((Method::POST, target), provider, 10)?;
+    head.describe(&call.body)?;
     if protocol.is_anthropic() {
-        head.insert_header("anthropic-version", provider.profile.anthropic_version.as_str())?;
+        head.put_text(ANTHROPIC_VERSION.clone(), provider.profile.anthropic_version.as_str())?;
     }
     if let Some(beta) = bridged.beta {
-        head.insert_header("anthropic-beta", beta)?;
+        head.put_text(ANTHROPIC_BETA.clone(), beta)?;
     }
-    add_own(&mut head, provider)?;
-    sign(&mut head, provider, (protocol, call.choice.credential))?;
-    Ok(head)
+    head.finish(provider, (protocol, call.choice.credential))
 }
 
 /// Makes the head of a request for the provider's list of models, in the protocol that it prefers, with one of its
 /// credentials.
 pub(in crate::edge) fn for_models(provider: &Provider, credential: usize) -> pingora::Result<RequestHeader> {
     let protocol = provider.protocols.first().copied().unwrap_or(ProtocolId::Chat);
-    let target = format!("{}/models", provider.path(protocol));
-    let mut head = RequestHeader::build_no_case("GET", target.as_bytes(), Some(6))?;
-    head.insert_header(header::HOST, provider.base_url.authority.as_str())?;
-    head.insert_header(header::ACCEPT, JSON)?;
-    head.insert_header(header::ACCEPT_ENCODING, IDENTITY)?;
+    let target = [provider.path(protocol), "/models"].concat();
+    let mut head = ProviderHead::new((Method::GET, target), provider, 6)?;
+    head.put(header::ACCEPT, JSON)?;
+    head.put(header::ACCEPT_ENCODING, IDENTITY)?;
     if protocol.is_anthropic() {
-        head.insert_header("anthropic-version", provider.profile.anthropic_version.as_str())?;
+        head.put_text(ANTHROPIC_VERSION.clone(), provider.profile.anthropic_version.as_str())?;
     }
-    add_own(&mut head, provider)?;
-    sign(&mut head, provider, (protocol, credential))?;
-    Ok(head)
+    head.finish(provider, (protocol, credential))
 }
 
 /// Adds the headers of the call's trace in the place of the client's, if there is a trace.
@@ -207,57 +193,22 @@ fn is_id(value: &HeaderValue) -> bool {
 }
 
 fn anthropic(
-    head: &mut RequestHeader,
+    head: &mut ProviderHead,
     client: &RequestHeader,
     provider: &Provider,
     prices: Option<&Prices>,
 ) -> pingora::Result<()> {
-    let version = client.headers.get("anthropic-version").cloned();
-    head.insert_header("anthropic-version", version.unwrap_or(DEFAULT_VERSION))?;
-    let values = client.headers.get_all("anthropic-beta").iter().filter_map(|value| value.to_str().ok());
+    let version = client.headers.get(&ANTHROPIC_VERSION).cloned();
+    head.put(ANTHROPIC_VERSION.clone(), version.unwrap_or(DEFAULT_VERSION))?;
+    let values = client.headers.get_all(&ANTHROPIC_BETA).iter().filter_map(|value| value.to_str().ok());
     let betas = values.flat_map(|line| line.split(',')).map(str::trim).filter(|beta| !beta.is_empty());
     let known = |beta: &&str| provider.profile.betas.as_ref().is_none_or(|known| known.contains(*beta));
     let priced = |beta: &&str| betas::may_pass(beta, prices);
     let joined = betas.filter(known).filter(priced).collect::<Vec<_>>().join(",");
     if !joined.is_empty() {
-        head.insert_header("anthropic-beta", joined)?;
+        head.put_text(ANTHROPIC_BETA.clone(), &joined)?;
     }
     Ok(())
-}
-
-/// Adds the headers that the configuration has for this provider, in the place of the client's. None of them is one
-/// that the gateway writes itself.
-fn add_own(head: &mut RequestHeader, provider: &Provider) -> pingora::Result<()> {
-    for (name, value) in &provider.headers {
-        head.insert_header(name.clone(), value.clone())?;
-    }
-    Ok(())
-}
-
-fn sign(
-    head: &mut RequestHeader,
-    provider: &Provider,
-    (protocol, credential): (ProtocolId, usize),
-) -> pingora::Result<()> {
-    let Some(Credential { key, .. }) = provider.credentials().get(credential) else { return Ok(()) };
-    match provider.auth(protocol) {
-        Auth::Bearer => {
-            let value = sensitive(format!("Bearer {}", key.expose_secret()))?;
-            head.insert_header(header::AUTHORIZATION, value)
-        }
-        Auth::XApiKey => head.insert_header("x-api-key", sensitive(key.expose_secret().to_owned())?),
-        Auth::XGoogApiKey => head.insert_header("x-goog-api-key", sensitive(key.expose_secret().to_owned())?),
-        Auth::None => Ok(()),
-    }
-}
-
-fn sensitive(text: String) -> pingora::Result<HeaderValue> {
-    let invalid = |_| {
-        pingora::Error::explain(pingora::ErrorType::InternalError, "the provider's key is no header value")
-    };
-    let mut value = HeaderValue::from_maybe_shared(bytes::Bytes::from(text)).map_err(invalid)?;
-    value.set_sensitive(true);
-    Ok(value)
 }
 
 /// The parts of a call that the head of its answer tells of.
@@ -282,52 +233,52 @@ impl<'c> Identity<'c> {
 
 /// Adds the headers that every answer has. By now the answer may have cost something, so a value that a header
 /// cannot hold is left out, and the answer is sent without it.
-pub(in crate::edge) fn identify(head: &mut ResponseHeader, identity: Identity<'_>) {
+pub(in crate::edge) fn identify(head: &mut HeaderMap, identity: Identity<'_>) {
     let Identity { request, attempts, standing } = identity;
     if let Some(origin) = &request.origin {
         cors::allow(head, origin);
     }
-    let mut put = |name: &'static str, value: &str| {
+    let mut put = |name: &HeaderName, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {
-            let _ = head.insert_header(name, value);
+            let _ = head.try_insert(name.clone(), value);
         }
     };
-    put("request-id", &request.id);
-    put("x-request-id", &request.id);
+    put(&REQUEST_ID, &request.id);
+    put(&X_REQUEST_ID, &request.id);
     if let Some(call) = &attempts.call {
-        put("x-crossmodel-model", &call.found.id);
+        put(&MODEL, &call.found.id);
     }
     if request.content.is_some() {
-        put("x-crossmodel-content-logged", "1");
+        put(&CONTENT_LOGGED, "1");
     }
     if attempts.answer.estimated {
-        put("x-crossmodel-estimated", "true");
+        put(&ESTIMATED, "true");
     }
     let dropped = attempts.call.as_ref().and_then(|call| call.dropped.as_deref());
     match (dropped, &*request.tags.dropped) {
         (None, "") => {}
-        (Some(members), "") => put(DROPPED, members),
-        (None, tags) => put(DROPPED, tags),
-        (Some(members), tags) => put(DROPPED, &format!("{members}, {tags}")),
+        (Some(members), "") => put(&DROPPED, members),
+        (None, tags) => put(&DROPPED, tags),
+        (Some(members), tags) => put(&DROPPED, &format!("{members}, {tags}")),
     }
     if let Some(Endpoint::Call(protocol) | Endpoint::Compact(protocol)) = request.endpoint {
-        let _ = limits(head, protocol, standing, request.time);
+        limits(head, protocol, standing, request.time);
     }
     for (name, value) in &attempts.answer.headers {
-        let _ = head.insert_header(name.clone(), value.clone());
+        let _ = head.try_insert(name.clone(), value.clone());
     }
     if let Some(id) = &attempts.answer.upstream_id {
-        let _ = head.insert_header("x-upstream-request-id", id.clone());
+        let _ = head.try_insert(UPSTREAM_REQUEST_ID.clone(), id.clone());
     }
 }
 
 /// Adds the state of the key's limits, in the headers of the client's protocol.
-fn limits(
-    head: &mut ResponseHeader,
-    protocol: ProtocolId,
-    standing: &RateLimitStatus,
-    now: Timestamp,
-) -> pingora::Result<()> {
+fn limits(head: &mut HeaderMap, protocol: ProtocolId, standing: &RateLimitStatus, now: Timestamp) {
+    let mut put_text = |name: String, text: &str| {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_str(text)) {
+            let _ = head.try_insert(name, value);
+        }
+    };
     let kinds = [("requests", standing.requests), ("tokens", standing.tokens)];
     for (kind, share) in kinds.into_iter().filter_map(|(kind, share)| Some((kind, share?))) {
         if protocol.is_anthropic() {
@@ -336,17 +287,16 @@ fn limits(
             let names: &[&str] =
                 if kind == "tokens" { &["tokens", "input-tokens", "output-tokens"] } else { &["requests"] };
             for name in names {
-                head.insert_header(format!("anthropic-ratelimit-{name}-limit"), share.limit)?;
-                head.insert_header(format!("anthropic-ratelimit-{name}-remaining"), share.remaining)?;
-                head.insert_header(format!("anthropic-ratelimit-{name}-reset"), reset.as_str())?;
+                put_text(format!("anthropic-ratelimit-{name}-limit"), &share.limit.to_string());
+                put_text(format!("anthropic-ratelimit-{name}-remaining"), &share.remaining.to_string());
+                put_text(format!("anthropic-ratelimit-{name}-reset"), &reset);
             }
         } else {
-            head.insert_header(format!("x-ratelimit-limit-{kind}"), share.limit)?;
-            head.insert_header(format!("x-ratelimit-remaining-{kind}"), share.remaining)?;
-            head.insert_header(format!("x-ratelimit-reset-{kind}"), duration(share.reset))?;
+            put_text(format!("x-ratelimit-limit-{kind}"), &share.limit.to_string());
+            put_text(format!("x-ratelimit-remaining-{kind}"), &share.remaining.to_string());
+            put_text(format!("x-ratelimit-reset-{kind}"), &duration(share.reset));
         }
     }
-    Ok(())
 }
 
 /// Formats seconds in OpenAI's way: `6m0s`, `1s`.
@@ -392,15 +342,21 @@ pub(in crate::edge) fn should_retry(upstream: &HeaderMap) -> Option<bool> {
     }
 }
 
-static X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+static MODEL: HeaderName = HeaderName::from_static("x-crossmodel-model");
+static CONTENT_LOGGED: HeaderName = HeaderName::from_static("x-crossmodel-content-logged");
+static ESTIMATED: HeaderName = HeaderName::from_static("x-crossmodel-estimated");
+/// The header that tells clients what of their request was left out or changed.
+static DROPPED: HeaderName = HeaderName::from_static("x-crossmodel-dropped");
+static UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-upstream-request-id");
+
 static API_KEY: HeaderName = HeaderName::from_static("api-key");
-static X_GOOG_API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
 
 /// The headers that hold a credential.
 pub(in crate::edge) static CREDENTIALS: [&HeaderName; 4] =
     [&header::AUTHORIZATION, &X_API_KEY, &API_KEY, &X_GOOG_API_KEY];
 
 static ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
+static ANTHROPIC_BETA: HeaderName = HeaderName::from_static("anthropic-beta");
 static REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -409,10 +365,6 @@ static STRICT: HeaderName = HeaderName::from_static("x-crossmodel-strict");
 
 /// Stands for a credential of an unknown form. It is never a valid key.
 const MALFORMED: &str = "?";
-
-/// The only encoding in which answers can be read, and the only form of requests.
-const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// The version that is sent if the client names none.
 const DEFAULT_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
@@ -479,9 +431,6 @@ static RETURNED: [HeaderName; 4] = [
 const MAX_RETURNED_HEADER_BYTES: usize = 4096;
 
 const FORWARDED_PREFIXES: &[&str] = &["x-codex-", "x-stainless-"];
-
-/// The header that tells clients what of their request was left out or changed.
-const DROPPED: &str = "x-crossmodel-dropped";
 
 #[cfg(test)]
 mod tests {

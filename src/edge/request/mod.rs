@@ -8,4 +8,5 @@ pub(in crate::edge) mod failover;
 pub(in crate::edge) mod guards;
 pub(in crate::edge) mod headers;
 pub(in crate::edge) mod plan;
+mod provider_head;
 pub(in crate::edge) mod retry_after;

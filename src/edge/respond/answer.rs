@@ -1,7 +1,8 @@
 //! Answers that the gateway writes as a whole: failures, its own documents, and complete answers of providers.
 
 use bytes::Bytes;
-use http::header::{self, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
+use http::response::Parts;
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 use pingora_proxy::Session;
@@ -69,11 +70,12 @@ async fn permit(
 ) -> pingora::Result<()> {
     let mut head = ResponseHeader::build_no_case(204, Some(10))?;
     preflight.describe(&mut head)?;
-    headers::identify(&mut head, identity);
+    let mut head = Parts::from(head);
+    headers::identify(&mut head.headers, identity);
     body::discard(session).await;
     outcome.status = 204;
     outcome.note_first_byte(identity.request.started);
-    session.write_response_header(Box::new(head), true).await
+    session.write_response_header(Box::new(head.into()), true).await
 }
 
 /// Writes a failure in the client's envelope, and notes it.
@@ -119,16 +121,9 @@ pub(in crate::edge) fn failed_head(failure: &Failure) -> pingora::Result<Respons
 }
 
 /// Adds what the head of a whole answer says of its body.
-///
-/// # Errors
-/// Fails if a header cannot be written.
-pub(in crate::edge) fn describe(
-    head: &mut ResponseHeader,
-    content_type: &'static str,
-    body: &Bytes,
-) -> pingora::Result<()> {
-    head.insert_header(header::CONTENT_TYPE, HeaderValue::from_static(content_type))?;
-    head.insert_header(header::CONTENT_LENGTH, body.len())
+pub(in crate::edge) fn describe(head: &mut HeaderMap, content_type: &'static str, body: &Bytes) {
+    let _ = head.try_insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    let _ = head.try_insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
 }
 
 /// The origin of an answer.
@@ -144,16 +139,18 @@ async fn send(
     session: &mut Session,
     outcome: &mut Outcome,
     identity: Identity<'_>,
-    (mut head, whose): (ResponseHeader, Whose),
+    (head, whose): (ResponseHeader, Whose),
     body: Bytes,
 ) -> pingora::Result<()> {
     body::discard(session).await;
     outcome.status = head.status.as_u16();
-    describe(&mut head, JSON, &body)?;
-    headers::identify(&mut head, identity);
+    // Pingora's own functions would read and copy each name once more.
+    let mut head = Parts::from(head);
+    describe(&mut head.headers, JSON, &body);
+    headers::identify(&mut head.headers, identity);
     let bodiless = session.req_header().method == http::Method::HEAD || body.is_empty();
     outcome.note_first_byte(identity.request.started);
-    session.write_response_header(Box::new(head), bodiless).await?;
+    session.write_response_header(Box::new(head.into()), bodiless).await?;
     if bodiless {
         return Ok(());
     }

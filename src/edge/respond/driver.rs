@@ -115,8 +115,8 @@ impl<P: Proxy> Driver<'_, P> {
         }
         let infers = call.infers();
         let upstream = Arc::clone(&call.upstream);
-        let (provider, peer) = self.open(&upstream, session, ctx, guard).await?;
-        let head = self.head(&provider, session, ctx).await?;
+        let (mut provider, peer) = self.open(&upstream, session, ctx, guard).await?;
+        let head = self.head(&mut provider, session, ctx).await?;
         if head.status == 200 && infers {
             ctx.attempts.call()?.note_answering();
         }
@@ -266,7 +266,8 @@ impl<P: Proxy> Driver<'_, P> {
         session: &mut Session,
         ctx: &mut Box<CallContext>,
     ) -> pingora::Result<(RequestHeader, Bytes)> {
-        let mut head = RequestHeader::build_no_case("POST", b"/", Some(0))?;
+        // The hook replaces it.
+        let mut head = RequestHeader::from(http::Request::new(()).into_parts().0);
         self.proxy.upstream_request_filter(session, &mut head, ctx).await?;
         let mut body = None;
         self.proxy.request_body_filter(session, &mut body, true, ctx).await?;
@@ -276,11 +277,11 @@ impl<P: Proxy> Driver<'_, P> {
     /// Returns the head of the answer after the hooks have seen it.
     async fn head(
         &self,
-        provider: &Connection,
+        provider: &mut Connection,
         session: &mut Session,
         ctx: &mut Box<CallContext>,
     ) -> Result<Head> {
-        let mut head = provider.response_header().ok_or_else(|| Failure::provider("no answer"))?.clone();
+        let mut head = provider.take_head().ok_or_else(|| Failure::provider("no answer"))?;
         self.proxy.upstream_response_filter(session, &mut head, ctx).await.map_err(failed)?;
         Ok(Head::of(&head))
     }

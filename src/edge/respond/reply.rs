@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use http::response::Parts;
 use http::{HeaderName, HeaderValue, StatusCode, Version, header};
 use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
@@ -90,15 +91,16 @@ pub(in crate::edge) fn stream_start(
     session: &Session,
     identity: Identity<'_>,
 ) -> pingora::Result<Box<ResponseHeader>> {
-    let mut head = Box::new(ResponseHeader::build_no_case(200, Some(10))?);
+    let mut head = ResponseHeader::build_no_case(200, Some(10))?;
     head.insert_header(header::CONTENT_TYPE, "text/event-stream; charset=utf-8")?;
     head.insert_header(header::CACHE_CONTROL, "no-cache")?;
     head.insert_header("x-accel-buffering", "no")?;
     if session.req_header().version == Version::HTTP_11 && !session.downstream_session.is_http2() {
         head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
     }
-    headers::identify(&mut head, identity);
-    Ok(head)
+    let mut head = Parts::from(head);
+    headers::identify(&mut head.headers, identity);
+    Ok(Box::new(head.into()))
 }
 
 /// A complete answer for the client.

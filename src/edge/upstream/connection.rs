@@ -120,6 +120,14 @@ impl Connection {
         }
     }
 
+    /// The head that was read last, for its only reader.
+    pub(in crate::edge) fn take_head(&mut self) -> Option<Box<ResponseHeader>> {
+        match self {
+            Self::Http1(http1) => http1.take_head(),
+            Self::Http2(session) => session.response_header().cloned().map(Box::new),
+        }
+    }
+
     /// Reads the next part of the body; nothing at its end. It may be dropped and begun anew.
     ///
     /// # Errors

@@ -29,6 +29,8 @@ pub(in crate::edge) struct Http1 {
     /// The first of these, in which no end of a head was found.
     searched: usize,
     head: Option<Box<ResponseHeader>>,
+    /// Whether a head was read.
+    answered: bool,
     /// The framing of the body; absent: it has ended.
     end: Option<End>,
     keeps: bool,
@@ -44,6 +46,7 @@ impl Http1 {
             ahead: BytesMut::new(),
             searched: 0,
             head: None,
+            answered: false,
             end: None,
             keeps: false,
             write_timeout: None,
@@ -135,7 +138,7 @@ impl Http1 {
                 let end = answer_head::end(&head)?;
                 self.keeps = answer_head::keeps(&head) && !matches!(end, End::Closed);
                 self.end = Some(end);
-                self.head = Some(Box::new(head));
+                (self.head, self.answered) = (Some(Box::new(head)), true);
                 return Ok(());
             }
             if self.ahead.len() > MAX_HEAD {
@@ -159,12 +162,17 @@ impl Http1 {
 
     /// Whether anything of an answer has come.
     pub(in crate::edge) fn has_begun(&self) -> bool {
-        self.head.is_some() || !self.ahead.is_empty()
+        self.answered || !self.ahead.is_empty()
     }
 
     /// The head that was read last.
     pub(in crate::edge) fn head(&self) -> Option<&ResponseHeader> {
         self.head.as_deref()
+    }
+
+    /// The head that was read last, for its only reader.
+    pub(in crate::edge) fn take_head(&mut self) -> Option<Box<ResponseHeader>> {
+        self.head.take()
     }
 
     /// Reads the next part of the body; nothing at its end. It may be dropped and begun anew.
@@ -224,7 +232,7 @@ impl Http1 {
     /// Whether the answer has come to its end.
     fn is_whole(&self) -> bool {
         match &self.end {
-            None | Some(End::Sized(0)) => self.head.is_some(),
+            None | Some(End::Sized(0)) => self.answered,
             Some(End::Chunked(chunks)) => chunks.is_over(),
             Some(End::Sized(_) | End::Closed) => false,
         }
@@ -336,7 +344,8 @@ mod tests {
         while connection.head().unwrap().status.is_informational() {
             connection.read_head().await?;
         }
-        let status = connection.head().unwrap().status.as_u16();
+        let status = connection.take_head().unwrap().status.as_u16();
+        assert!(connection.has_begun() && connection.head().is_none());
         let mut body = Vec::new();
         while let Some(part) = connection.read_body().await? {
             body.extend_from_slice(&part);

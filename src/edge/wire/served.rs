@@ -17,6 +17,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use http::header::{self, HeaderMap, HeaderValue};
+use http::response::Parts;
 use http::{Method, StatusCode, Version};
 use parking_lot::Mutex;
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -196,9 +197,12 @@ impl Served {
             self.outgoing = self.framing_of(&answer);
             let takes_all = self.framing.is_done() && self.framing.is_clear();
             self.keeps &= takes_all && self.outgoing != Outgoing::Closed;
-            answer.insert_header(header::DATE, get_cached_date())?;
             let connection = if self.keeps { "keep-alive" } else { "close" };
-            answer.insert_header(header::CONNECTION, HeaderValue::from_static(connection))?;
+            // Pingora's own functions would read and copy each name once more.
+            let mut head = Parts::from(*answer);
+            let _ = head.headers.try_insert(header::DATE, get_cached_date());
+            let _ = head.headers.try_insert(header::CONNECTION, HeaderValue::from_static(connection));
+            answer = Box::new(head.into());
         }
         put_answer(&mut self.out, &answer);
         self.answer = Some(answer);
