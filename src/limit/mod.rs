@@ -112,7 +112,7 @@ impl Limiter {
     ///
     /// # Errors
     /// Returns 429 and the state of the limits if the key or its account has used up its requests.
-    pub fn admit(&self, key: &Key) -> Result<Ticket, (ExceededLimit, RateLimitStatus)> {
+    pub fn admit(&self, key: &Key) -> Result<Ticket, Box<(ExceededLimit, RateLimitStatus)>> {
         let place = |windows: &Windows, id: &str, owner: LimitOwner, rate: RateLimits| Place {
             window: windows.of(id),
             owner,
@@ -129,7 +129,7 @@ impl Limiter {
         };
         match ticket.count() {
             Ok(()) => Ok(ticket),
-            Err(exceeded) => Err((exceeded, ticket.status())),
+            Err(exceeded) => Err(Box::new((exceeded, ticket.status()))),
         }
     }
 
@@ -325,7 +325,7 @@ mod tests {
             assert_eq!(status.requests.map(|share| share.remaining), Some(remaining));
             assert_eq!(status.tokens, None);
         }
-        let (ExceededLimit { failure, owner }, status) = limiter.admit(&noisy).unwrap_err();
+        let (ExceededLimit { failure, owner }, status) = *limiter.admit(&noisy).unwrap_err();
         assert_eq!(owner, LimitOwner::Key);
         assert_eq!(failure.message(), "Rate limit exceeded: max 2 requests per minute.");
         assert!((60..=61).contains(&failure.retry_after().unwrap()));
@@ -377,10 +377,10 @@ mod tests {
         let (one, two) = (bound("one", Some(2), rate), bound("two", None, rate));
         let left = |key: &Key| limiter.admit(key).unwrap().status().requests.unwrap().remaining;
         assert_eq!([left(&one), left(&one)], [1, 0], "the key's own limit is the narrower one");
-        let (exceeded, _) = limiter.admit(&one).unwrap_err();
+        let (exceeded, _) = *limiter.admit(&one).unwrap_err();
         assert_eq!(exceeded.owner, LimitOwner::Key);
         assert_eq!(left(&two), 0, "what the key has refused did not count for the account");
-        let (exceeded, status) = limiter.admit(&two).unwrap_err();
+        let (exceeded, status) = *limiter.admit(&two).unwrap_err();
         assert_eq!(exceeded.owner, LimitOwner::Account);
         assert_eq!(
             exceeded.failure.message(),

@@ -117,7 +117,8 @@ impl Billing {
                 self.ticket = Some(ticket);
                 Ok(())
             }
-            Err((exceeded, standing)) => {
+            Err(refused) => {
+                let (exceeded, standing) = *refused;
                 self.standing = standing;
                 self.limit = Some(LimitRefusal::Requests(exceeded.owner));
                 Err(exceeded.failure)
