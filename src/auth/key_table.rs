@@ -20,7 +20,8 @@ use super::store::{SECONDS_PER_MINUTE, StoredKey};
 use super::{Digest, Grant, SecretUses, SharedSecret, Store, StoreError};
 
 /// Answers credentials from memory. Whether the store has changed is checked by the requests
-/// themselves, at most once in `STORE_CHECK_INTERVAL_MS` milliseconds. Then only the keys that have changed are read.
+/// themselves, at most once in `STORE_CHECK_INTERVAL_MS` milliseconds, and whenever a credential is not known. Then only the
+/// keys that have changed are read.
 pub struct KeyTable {
     secrets: Shards,
     source: Mutex<StoredKeys>,
@@ -119,10 +120,13 @@ impl KeyTable {
         let invalid = || Failure::new(Kind::InvalidKey, "The API key is not valid.");
         let digest = Digest::of(credential).ok_or_else(invalid)?;
         self.refresh();
-        let secrets = self.secrets.of(&digest).load();
-        let entry = secrets.get(&digest).filter(|entry| entry.grant.secret.digest.same(&digest));
+        let entry = self.secrets.find(&digest).or_else(|| {
+            // The key may have been made since the last look.
+            self.look(&mut self.source.lock());
+            self.secrets.find(&digest)
+        });
         let Entry { grant, usable_until } = entry.ok_or_else(invalid)?;
-        if now >= *usable_until {
+        if now >= usable_until {
             return Err(grant.refusal(now));
         }
         if !grant.allows_address(client) {
@@ -133,7 +137,7 @@ impl KeyTable {
         if grant.secret.note_use(minute) {
             self.uses.add(digest, minute);
         }
-        Ok(Arc::clone(grant))
+        Ok(grant)
     }
 
     /// Returns all keys, in no particular order.
@@ -159,6 +163,10 @@ impl KeyTable {
         }
         let Some(mut source) = self.source.try_lock() else { return };
         self.checked.store(now, Ordering::Relaxed);
+        self.look(&mut source);
+    }
+
+    fn look(&self, source: &mut StoredKeys) {
         match source.changed() {
             Ok(keys) => self.secrets.apply(keys, &mut source.digests),
             Err(error) => UNREADABLE.write(log::Level::Error, format_args!("keys: {error}")),
@@ -190,6 +198,11 @@ impl Shards {
     fn of(&self, digest: &Digest) -> &Shard {
         let [first, ..] = digest.0;
         &self.0[usize::from(first)]
+    }
+
+    fn find(&self, digest: &Digest) -> Option<Entry> {
+        let shard = self.of(digest).load();
+        shard.get(digest).filter(|entry| entry.grant.secret.digest.same(digest)).cloned()
     }
 
     /// Replaces the entries of these keys. `digests` are those of all keys.
@@ -254,6 +267,20 @@ mod tests {
 
     fn new(account: &str) -> NewKey {
         NewKey { account: account.into(), ..NewKey::default() }
+    }
+
+    #[test]
+    fn a_key_may_be_used_as_soon_as_it_is_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let other = Store::open(folder.path()).unwrap();
+        other.create_account("a").unwrap();
+        let table = KeyTable::open(folder.path()).unwrap();
+        for _ in 0..20 {
+            // The store has been looked at a moment ago.
+            assert!(table.keys().len() < 20);
+            let (key, secret) = other.create_key(&new("a")).unwrap();
+            assert_eq!(table.grant(Some(secret.expose()), "missing", None).unwrap().id, key.id);
+        }
     }
 
     #[test]

@@ -169,7 +169,9 @@ impl FakeBooks {
             let JournalRecord::End(call, end) = record else { continue };
             let Some(hold) = self.holds.get(call).copied() else { continue };
             let (charge, held) = (end.charge.nano(), hold.amount.nano());
-            let room = held + self.free + self.leases.get(epoch).unwrap_or(&0).saturating_sub(held);
+            // Beyond its hold, a call takes nothing that other open calls of its process hold.
+            let open: u64 = self.open_calls(*epoch).iter().map(|(_, hold)| hold.amount.nano()).sum();
+            let room = held + (self.free + self.leases.get(epoch).unwrap_or(&0)).saturating_sub(open);
             self.charge(*epoch, *call, charge.min(held.max(room)), u64::MAX);
         }
         let mut loss = Loss::default();
