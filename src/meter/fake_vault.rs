@@ -169,9 +169,10 @@ impl FakeBooks {
             let JournalRecord::End(call, end) = record else { continue };
             let Some(hold) = self.holds.get(call).copied() else { continue };
             let (charge, held) = (end.charge.nano(), hold.amount.nano());
-            // Beyond its hold, a call takes nothing that other open calls of its process hold.
+            // Beyond its hold, a call takes what nobody holds: not the money of its process's other calls, and none that is
+            // free, because other processes may not yet have said again what they hold of it.
             let open: u64 = self.open_calls(*epoch).iter().map(|(_, hold)| hold.amount.nano()).sum();
-            let room = held + (self.free + self.leases.get(epoch).unwrap_or(&0)).saturating_sub(open);
+            let room = held + self.leases.get(epoch).unwrap_or(&0).saturating_sub(open);
             self.charge(*epoch, *call, charge.min(held.max(room)), u64::MAX);
         }
         let mut loss = Loss::default();
