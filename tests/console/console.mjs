@@ -172,7 +172,7 @@ await check("the configuration, changes, and the secrets of keys by their ends",
       && /Declared1 account and 0 keys of the instance console/.test(facts) && /Disabled although declareddeclared/.test(facts);
   }), (await rows(page, "configuration")).join("\n"));
   const changes = (await rows(page, "changes")).join("\n");
-  assert.match(changes, /cliaccount\.updatedeclared● appliedstatus/);
+  assert.match(changes, /local:\d+account\.updatedeclared● appliedstatus/);
   assert.match(changes, /config:consoleaccount\.createdeclared/);
   await page.fill("#changes-find", "top_up");
   assert.equal((await rows(page, "changes")).length, 1);
