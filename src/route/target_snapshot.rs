@@ -46,8 +46,7 @@ pub struct TargetSnapshot {
     pub weight: u32,
     /// The target's priority; targets with lower numbers are tried first.
     pub priority: u32,
-    /// The states of the provider's credentials, if it has several.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    /// The states of the provider's credentials, if it has several; else empty.
     pub credentials: Vec<CredentialSnapshot>,
 }
 

@@ -94,7 +94,10 @@ fn about_gateway(operation: &str) -> Option<Value> {
         "getConfig" | "reloadConfig" => json!({
             "file": "/etc/crossmodel/crossmodel.yaml",
             "in_force": { "sha256": "5f2b0c6d", "loaded_at": "2026-11-28T10:00:00Z", "trigger": "start" },
-            "refused": null, "restart_required": [], "warnings": [],
+            "on_disk": { "sha256": "5f2b0c6d", "changed_at": "2026-11-28T09:59:58Z" },
+            "refused": null, "restart_required": [], "warnings": [], "overridden": [],
+            "declared": { "instance": "production", "accounts": 1, "keys": 2, "disabled_although_declared": [] },
+            "proxies": {}, "guards": [], "content_log": null,
         }),
         "listFailures" => json!({ "failed": [failure()], "refused": [] }),
         _ => return None,
@@ -181,7 +184,7 @@ fn target() -> Value {
     json!({
         "object": "target", "id": TARGET, "model": "openai/gpt-5", "provider": "azure-eu", "upstream_model": "gpt-5",
         "state": "closed", "since": null, "reason": null, "last_failure": null, "next_trial_at": null,
-        "rested": null, "failures": 0, "in_flight": 3, "weight": 1, "priority": 0,
+        "rested": null, "failures": 0, "in_flight": 3, "weight": 1, "priority": 0, "credentials": [],
         "last_10m": { "requests": 212, "error_share": 0.31, "first_byte_ms": { "p50": 410.0, "p95": 1_900.0 } },
     })
 }
