@@ -217,7 +217,7 @@ await run(`node ${SDK} ${VERSION}`, {
     for (const stream of [false, true]) {
       const error = await thrown(Anthropic.NotFoundError, () => ask('hi', { model: 'foo/bar', stream }));
       check(error, 'not_found_error', 404);
-      assert.equal(error.error.error.message, "Model 'foo/bar' was not found or is unavailable.");
+      assert.equal(error.error.error.message, "Model 'foo/bar' was not found or is unavailable. GET /v1/models lists the models of this key.");
     }
   },
 

@@ -294,7 +294,7 @@ def unknown_model():
         call = {**asked("hi"), "model": "foo/bar", "stream": stream}
         error = raised(anthropic.NotFoundError, lambda: client.messages.create(**call))
         check(error, "not_found_error", 404)
-        assert error.body["error"]["message"] == "Model 'foo/bar' was not found or is unavailable."
+        assert error.body["error"]["message"] == "Model 'foo/bar' was not found or is unavailable. GET /v1/models lists the models of this key."
 
 
 @case

@@ -296,7 +296,7 @@ await run(`node ${SDK} ${VERSION}`, {
     for (const ask of [chat, respond]) {
       const error = await thrown(OpenAI.NotFoundError, () => ask('hi', { model: 'foo/bar' }));
       assert.deepEqual([error.code, error.param], ['model_not_found', 'model']);
-      assert.equal(error.error.message, "Model 'foo/bar' was not found or is unavailable.");
+      assert.equal(error.error.message, "Model 'foo/bar' was not found or is unavailable. GET /v1/models lists the models of this key.");
     }
   },
 

@@ -371,7 +371,7 @@ def unknown_model():
     for call in calls:
         error = raised(openai.NotFoundError, call)
         assert (error.code, error.param) == ("model_not_found", "model")
-        assert error.body["message"] == "Model 'foo/bar' was not found or is unavailable."
+        assert error.body["message"] == "Model 'foo/bar' was not found or is unavailable. GET /v1/models lists the models of this key."
 
 
 @case
