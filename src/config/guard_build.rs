@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use secrecy::{ExposeSecret as _, SecretSlice};
+use secrecy::ExposeSecret as _;
 
 use crate::located::Located;
+use crate::notify::WebhookSecret;
 use crate::protocol::ProtocolId;
 use crate::provider::{Auth, BaseUrl, Provider, ProviderSettings, TimeoutSettings};
 
@@ -30,7 +29,7 @@ impl Build<'_> {
             let secret = match &settings.secret {
                 None => None,
                 Some(reference) => match self.secret(&format!("{setting}.secret"), reference, variable) {
-                    Some(secret) => Some(signing_key(secret.expose_secret())),
+                    Some(secret) => signing_secret(secret.expose_secret()).transpose(),
                     None => continue,
                 },
             };
@@ -43,7 +42,7 @@ impl Build<'_> {
     }
 }
 
-fn guard(settings: GuardSettings, secret: Option<SecretSlice<u8>>) -> Result<Guard, String> {
+fn guard(settings: GuardSettings, secret: Option<WebhookSecret>) -> Result<Guard, String> {
     let GuardSettings { name, url, at, send, models, timeout_ms, on_error, .. } = settings;
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if name.is_empty() || name.len() > MAX_NAME_LEN || !name.chars().all(is_plain) {
@@ -83,19 +82,13 @@ fn guard(settings: GuardSettings, secret: Option<SecretSlice<u8>>) -> Result<Gua
     })
 }
 
-/// Returns the key of a secret in the form of Standard Webhooks, or of a plain text.
-fn signing_key(secret: &str) -> Result<SecretSlice<u8>, String> {
-    let key = match secret.strip_prefix("whsec_") {
-        Some(encoded) => STANDARD.decode(encoded).map_err(|_| "secret: what follows whsec_ is not base64")?,
-        None => secret.as_bytes().to_vec(),
-    };
-    // A secret that was not read is not judged.
-    if key.len() < MIN_SECRET_LEN && secret != NOT_READ {
-        return Err(format!(
-            "secret: it has fewer than {MIN_SECRET_LEN} bytes: make one with `openssl rand -hex 24`"
-        ));
+/// Returns the secret that signs questions; `None` if it was not read, and so is not judged.
+fn signing_secret(text: &str) -> Result<Option<WebhookSecret>, String> {
+    if text == NOT_READ {
+        return Ok(None);
     }
-    Ok(key.into())
+    let secret = WebhookSecret::parse(text);
+    secret.map(Some).map_err(|why| format!("secret: it {why}: make one with `openssl rand -hex 24`"))
 }
 
 /// The longest name of a guard, in bytes.
@@ -104,6 +97,3 @@ const MAX_NAME_LEN: usize = 64;
 /// The time for an answer, in milliseconds: by default, and at most. Chosen values: a call waits for it.
 const DEFAULT_TIMEOUT_MS: u64 = 500;
 const MAX_TIMEOUT_MS: u64 = 10_000;
-
-/// The fewest bytes of a secret for signatures (Standard Webhooks).
-const MIN_SECRET_LEN: usize = 24;

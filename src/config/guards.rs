@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use schemars::JsonSchema;
-use secrecy::SecretSlice;
 use serde::Deserialize;
 
 use crate::located::Located;
+use crate::notify::WebhookSecret;
 use crate::provider::Provider;
 
 /// A guard in the configuration file.
@@ -89,7 +89,7 @@ pub struct Guard {
     /// The treatment of a request if it fails.
     pub fallback: GuardFallback,
     /// The secret with which questions are signed.
-    pub secret: Option<SecretSlice<u8>>,
+    pub secret: Option<WebhookSecret>,
 }
 
 impl Guard {

@@ -48,16 +48,7 @@ members! {
 
 impl Member for Vec<GuardLine<'_>> {
     fn write(&self, name: MemberName, members: &mut Members<'_>) -> serde_json::Result<()> {
-        if self.is_empty() {
-            return Ok(());
-        }
-        let out = members.name(name);
-        for (number, line) in self.iter().enumerate() {
-            out.push(if number == 0 { b'[' } else { b',' });
-            line.write(out)?;
-        }
-        out.push(b']');
-        Ok(())
+        members.list(name, self, GuardLine::write)
     }
 }
 

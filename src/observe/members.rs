@@ -42,6 +42,25 @@ impl<'o> Members<'o> {
     }
 
     /// Ends the object.
+    /// Writes a list of objects, unless it is empty.
+    pub(super) fn list<T>(
+        &mut self,
+        name: MemberName,
+        objects: &[T],
+        write: impl Fn(&T, &mut Vec<u8>) -> serde_json::Result<()>,
+    ) -> serde_json::Result<()> {
+        if objects.is_empty() {
+            return Ok(());
+        }
+        let out = self.name(name);
+        for (number, object) in objects.iter().enumerate() {
+            out.push(if number == 0 { b'[' } else { b',' });
+            write(object, out)?;
+        }
+        out.push(b']');
+        Ok(())
+    }
+
     pub(super) fn end(self) {
         self.out.push(b'}');
     }

@@ -5,7 +5,8 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
 use crate::support::{
-    Act, Gateway, Mock, PROTOCOLS, Seen, create_store, free_port, json, member, post, run, sse, whole,
+    Act, Client, Gateway, Mock, PROTOCOLS, Seen, create_store, free_port, json, member, post, request, run,
+    sse, whole,
 };
 
 const SECRET: &str = "a-secret-of-24-characters";
@@ -47,6 +48,18 @@ fn code(seen: &Seen) -> String {
     }
     code.update(&seen.body);
     format!("v1,{}", base64::engine::general_purpose::STANDARD.encode(code.finalize().into_bytes()))
+}
+
+#[test]
+fn a_guard_sees_the_tags_of_a_call() {
+    let (up, guard) = (provider(), saying(r#"{"action":"allow"}"#));
+    let gateway = start(&up, guard.port, "");
+    let (path, body, _) = PROTOCOLS[0];
+    let tagged = request(path, &gateway.key, body).replacen("\r\n", "\r\nx-crossmodel-tags: env=prod\r\n", 1);
+    let mut client = Client::connect(gateway.port);
+    client.send(tagged.as_bytes());
+    assert_eq!(client.receive().status, 200);
+    assert_eq!(member(&guard.take().pop().unwrap().text(), "tags.env"), "prod");
 }
 
 #[test]

@@ -47,7 +47,16 @@ fn a_receiver_is_told_of_a_budget_until_it_accepts() {
     gateway.restart_with(&[("HOOK_SECRET", SECRET)]);
     assert_eq!(call(&gateway, 0, "v/chat", "").status, 200);
     let seen = || receiver.seen();
+    let condition = || {
+        let status = gateway.command(&["status", "--json"]);
+        let all = (0..10).map(|n| member(&status, &format!("conditions.{n}.type")));
+        let at = all.into_iter().position(|kind| kind == "WebhooksDelivering").unwrap();
+        member(&status, &format!("conditions.{at}.reason"))
+    };
+    assert_eq!(condition(), "Delivering");
+    assert!(eventually(Duration::from_secs(30), || condition() == "DeliveryFailing"), "{}", gateway.stderr());
     assert!(eventually(Duration::from_secs(30), || seen().len() == 2), "{}", gateway.stderr());
+    assert!(eventually(Duration::from_secs(5), || condition() == "Delivering"));
     let [first, again] = &seen()[..] else { panic!("two attempts") };
     assert!(is_signed(first) && is_signed(again), "{}", first.text());
     assert_eq!(header(first, "webhook-id"), header(again, "webhook-id"), "it is the same event");

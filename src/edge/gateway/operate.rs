@@ -172,6 +172,15 @@ impl Gateway {
         self.0.facts.lock().free_bytes = Some(bytes);
     }
 
+    /// Notes whether the last delivery to a webhook has succeeded.
+    pub(in crate::edge) fn note_delivery(&self, webhook: &str, is_delivered: bool) {
+        let failing = &mut self.0.facts.lock().failing_webhooks;
+        match is_delivered {
+            true => drop(failing.remove(webhook)),
+            false => drop(failing.insert(webhook.to_owned())),
+        }
+    }
+
     /// Returns what is known of the process.
     pub(in crate::edge) fn facts(&self) -> ProcessFacts {
         self.0.facts.lock().clone()

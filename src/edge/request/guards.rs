@@ -6,15 +6,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::HeaderValue;
-use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use sha2::Sha256;
 
 use crate::config::{GuardFallback, GuardMoment, GuardView};
 use crate::edge::call::request_info::{GuardVerdict, RequestInfo};
@@ -22,6 +17,7 @@ use crate::edge::upstream::connection::Connector;
 use crate::edge::upstream::guard_service::GuardService;
 use crate::failure::{Failure, Kind, Result};
 use crate::json::Body;
+use crate::notify;
 use crate::observe::GuardAction;
 use crate::protocol::{Head, ProtocolId};
 
@@ -218,6 +214,7 @@ fn question(
         GuardView::Metadata => None,
         GuardView::Body => Some(subject.content.shown().map_err(|_| "the body is not JSON")?),
     };
+    let tags = request.tags.list.iter().flat_map(|tags| tags.iter());
     let question = Question {
         id: &request.id,
         at: subject.content.moment(),
@@ -226,7 +223,7 @@ fn question(
         key: grant.map_or("", |grant| &grant.id),
         model: subject.model,
         protocol: subject.client.as_str(),
-        tags: BTreeMap::new(),
+        tags: tags.map(|tag| (&*tag.name, &*tag.value)).collect(),
         body,
     };
     serde_json::to_vec(&question).map(Bytes::from).map_err(|_| "the question cannot be written".to_owned())
@@ -260,15 +257,11 @@ fn signature(
     question: &[u8],
 ) -> std::result::Result<Vec<(&'static str, HeaderValue)>, String> {
     let value = |text: &str| HeaderValue::from_str(text).map_err(|_| "a header cannot be written".to_owned());
-    let seconds = request.seconds().to_string();
-    let mut fields = vec![("webhook-id", value(&request.id)?), ("webhook-timestamp", value(&seconds)?)];
+    let seconds = request.time.as_second();
+    let mut fields =
+        vec![("webhook-id", value(&request.id)?), ("webhook-timestamp", value(&seconds.to_string())?)];
     if let Some(secret) = &service.guard.secret {
-        let code = Hmac::<Sha256>::new_from_slice(secret.expose_secret());
-        let mut code = code.map_err(|_| "it cannot be signed".to_owned())?;
-        for part in [request.id.as_bytes(), b".", seconds.as_bytes(), b".", question] {
-            code.update(part);
-        }
-        let signed = format!("v1,{}", STANDARD.encode(code.finalize().into_bytes()));
+        let signed = notify::sign(std::slice::from_ref(secret), &request.id, seconds, question);
         fields.push(("webhook-signature", value(&signed)?));
     }
     Ok(fields)

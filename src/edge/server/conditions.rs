@@ -1,6 +1,7 @@
 //! The conditions of a gateway: what has to hold so that operators need not act.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -9,6 +10,7 @@ use crate::admin::model::{Condition, ConditionStatus, Moment};
 use crate::config::ConfigStatus;
 use crate::edge::gateway::Gateway;
 use crate::edge::gateway::facts::ProcessFacts;
+use crate::notify::Webhook;
 use crate::observe::AttemptFailure;
 use crate::route::{self, Catalog, ModelEntry, ModelStatus};
 
@@ -34,7 +36,7 @@ impl Conditions {
             ("TargetsAvailable", targets),
             ("CredentialsAccepted", credentials),
             ("CatalogueFresh", Finding(ConditionStatus::Unknown, "NoCatalogue", NO_CATALOGUE.to_owned())),
-            ("WebhooksDelivering", Finding::holds("NoWebhooks", NO_WEBHOOKS)),
+            ("WebhooksDelivering", webhooks_delivering(&gateway.outbox().webhooks(), &facts)),
             ("DiskSpace", disk_space(&facts)),
         ];
         let mut since = self.0.lock();
@@ -182,9 +184,21 @@ fn disk_space(facts: &ProcessFacts) -> Finding {
     }
 }
 
-const NO_CATALOGUE: &str = "this version has no catalogue of models";
+fn webhooks_delivering(webhooks: &[Arc<Webhook>], facts: &ProcessFacts) -> Finding {
+    let names = webhooks.iter().map(|webhook| webhook.name.as_str());
+    let failing: Vec<_> =
+        names.filter(|name| facts.failing_webhooks.contains(*name)).take(MAX_NAMED).collect();
+    match (webhooks.is_empty(), failing.is_empty()) {
+        (true, _) => Finding::holds("NoWebhooks", "there is no webhook"),
+        (false, true) => Finding::holds("Delivering", "no webhook has refused the last event"),
+        (false, false) => Finding::fails(
+            "DeliveryFailing",
+            format!("the last event was not taken by {}", failing.join(", ")),
+        ),
+    }
+}
 
-const NO_WEBHOOKS: &str = "there is no webhook";
+const NO_CATALOGUE: &str = "this version has no catalogue of models";
 
 /// The most models and providers that a condition names.
 const MAX_NAMED: usize = 10;

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use jiff::Timestamp;
-use secrecy::ExposeSecret as _;
 
 use crate::admin::{Actor, Operations};
 use crate::config::{
@@ -52,7 +51,7 @@ impl InForce {
             config.watched.iter().map(|file| std::fs::read(file).unwrap_or_default()).collect();
         let secrets = config.providers.iter().flat_map(|provider| provider.secrets()).map(str::as_bytes);
         let secrets = secrets.chain(config.webhooks.iter().flat_map(Webhook::secret_parts));
-        let guards = config.guards.iter().filter_map(|guard| Some(guard.secret.as_ref()?.expose_secret()));
+        let guards = config.guards.iter().filter_map(|guard| Some(guard.secret.as_ref()?.bytes()));
         let texts = std::iter::once(text.as_bytes())
             .chain(secrets)
             .chain(files.iter().map(Vec::as_slice))

@@ -147,6 +147,7 @@ impl WebhookTask {
                 || DeliveryError::Other(format!("no answer came within {} s", DELIVERY_TIMEOUT.as_secs()));
             let result = answered.unwrap_or_else(|_| Err(late()));
             self.gateway.metrics().webhooks.attempt(&webhook.name, result.is_ok());
+            self.gateway.note_delivery(&webhook.name, result.is_ok());
             if let Err(error) = &result {
                 UNDELIVERED.write(log::Level::Warn, format_args!("webhook {}: {error}", webhook.name));
             }
@@ -300,7 +301,7 @@ fn head(webhook: &Webhook, delivery: &Delivery) -> pingora::Result<RequestHeader
     head.insert_header("webhook-id", delivery.event.as_str())?;
     head.insert_header("webhook-timestamp", now)?;
     if !webhook.secrets.is_empty() {
-        let signature = notify::sign(&webhook.secrets, &delivery.event, now, &delivery.body);
+        let signature = notify::sign(&webhook.secrets, &delivery.event, now, delivery.body.as_bytes());
         head.insert_header("webhook-signature", signature)?;
     }
     Ok(head)
