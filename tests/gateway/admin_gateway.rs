@@ -513,3 +513,25 @@ fn the_state_of_the_configuration_tells_where_content_goes() {
     let shown = gateway.command(&["config", "status"]);
     assert!(shown.contains("up through 127.0.0.1:1") && shown.contains("content log"), "{shown}");
 }
+
+#[test]
+fn the_configuration_names_only_the_operators_own_objects() {
+    use sha2::{Digest as _, Sha256};
+    let hex = |text: &str| -> String {
+        Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    };
+    let portal = format!("    - {{name: portal, role: keys, sha256: {}, accounts: [search]}}\n", hex(PORTAL));
+    let keys = ["search", "other"]
+        .map(|account| format!("  - {{id: key_{account}, account: {account}, sha256: {}}}\n", hex(account)));
+    let declared = format!("accounts: [{{id: search}}, {{id: other}}]\nkeys:\n{}", keys.concat());
+    let gateway = Gateway::start(&format!("providers: {{demo: {{}}}}\n{}{portal}{declared}", operators()));
+    for path in ["/keys/key_search", "/keys/key_other", "/accounts/other"] {
+        assert_eq!(send(&gateway, ("PATCH", path), ADMIN, r#"{"status":"disabled"}"#).status, 200, "{path}");
+    }
+    let disabled = |token| {
+        let status = send(&gateway, ("GET", "/config"), token, "").body;
+        member(&status, "declared.disabled_although_declared")
+    };
+    assert_eq!(disabled(ADMIN), r#"["other","key_search","key_other"]"#);
+    assert_eq!(disabled(PORTAL), r#"["key_search"]"#);
+}

@@ -51,7 +51,10 @@ pub(in crate::admin::api) fn key_limits(call: &mut Call<'_>) -> OperationResult<
 }
 
 pub(in crate::admin::api) fn config(call: &mut Call<'_>) -> OperationResult<Reply> {
-    Reply::new(200, &*running(call)?.config())
+    let mut status = (*running(call)?.config()).clone();
+    let is_of_key = |id: &str| call.operations.key(id).is_ok_and(|key| call.scope.includes(&key.account));
+    status.declared.disabled_although_declared.retain(|id| call.scope.includes(id) || is_of_key(id));
+    Reply::new(200, &status)
 }
 
 /// Reads the configuration again.
