@@ -463,6 +463,26 @@ fn a_failure_that_comes_first_in_a_stream_is_a_status() {
     }
 }
 
+/// What comes before an answer waits for it, but not without a bound.
+#[test]
+fn a_provider_that_says_much_before_it_answers_is_passed_on() {
+    let comments = format!(": {}\n\n", "x".repeat(64 << 10)).repeat(32);
+    let failure = "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"m\"}}\n\n";
+    let said = format!("{comments}{failure}");
+    let mock = Mock::new([open([said.as_bytes()]), vec![Act::Hold]].concat());
+    let gateway = Gateway::start(&config(mock.port));
+    let (path, body, _) = PROTOCOLS[2];
+    let mut client = Client::connect(gateway.port);
+    client.send(request(path, &gateway.key, &numbered(body, 2, true)).as_bytes());
+    assert_eq!(client.head().0, 200);
+    let mut received = String::new();
+    while !received.contains("overloaded_error") {
+        let part = client.chunk().expect("the failure is told in the stream");
+        received += std::str::from_utf8(&part).unwrap();
+    }
+    assert!(received.len() > comments.len());
+}
+
 /// Before anything of an answer has come, the last word of Responses is a status like any other failure.
 #[test]
 fn a_final_failure_of_responses_in_the_place_of_an_answer_is_a_status() {

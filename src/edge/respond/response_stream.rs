@@ -81,6 +81,11 @@ impl Parts {
         }
     }
 
+    /// Returns the number of bytes.
+    fn len(&self) -> usize {
+        self.first.len() + self.all.len()
+    }
+
     /// Whether there is nothing.
     pub(in crate::edge) fn is_empty(&self) -> bool {
         self.first.is_empty() && self.all.is_empty()
@@ -320,8 +325,12 @@ impl ResponseStream {
     pub(in crate::edge) fn is_committed(&self) -> bool {
         match self {
             Self::Bridged { bridge, .. } => bridge.is_committed(),
-            // What came in one piece with a failure has not been passed on.
-            Self::Relayed(relayed) => relayed.stream.has_output() && !relayed.ready.is_empty(),
+            // What came in one piece with a failure has not been passed on. A provider that says much before it answers, such
+            // as comments without end, is not waited for: the client, and not the gateway, is to keep what it has said.
+            Self::Relayed(relayed) => {
+                let has_output = relayed.stream.has_output() && !relayed.ready.is_empty();
+                has_output || relayed.ready.len() > MAX_HELD_BACK_BYTES
+            }
         }
     }
 
@@ -360,6 +369,10 @@ impl ResponseStream {
         }
     }
 }
+
+/// The most bytes of a relayed stream that are held back until the provider really answers. A chosen value: the first event
+/// of Responses repeats instructions and tools, which take some hundred KiB.
+const MAX_HELD_BACK_BYTES: usize = 1 << 20;
 
 /// Bytes for which there is room when a second part comes: others will follow.
 const ROOM: usize = 8 << 10;
